@@ -1,0 +1,1 @@
+"""Fine-grained cross-view localization: where a ground photo was taken, and why."""
