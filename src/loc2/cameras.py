@@ -103,7 +103,7 @@ class Camera(ABC):
             (..., 3) unit vectors (right, forward, up) in the gravity-aligned local frame.
         """
         rays = self._camera_rays(uv_px)
-        rays = rays / rays.norm(dim=-1, keepdim=True)
+        rays = rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True)
         return rays @ self._rotation(rays).T
 
     def points_to_pixels(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -296,4 +296,4 @@ class Pinhole(Camera):
         """Return 1 for range, the length of the ray with unit z for z-depth."""
         if kind == "range":
             return torch.ones_like(uv_px[..., 0])
-        return self._camera_rays(uv_px).norm(dim=-1)
+        return torch.linalg.vector_norm(self._camera_rays(uv_px), dim=-1)
