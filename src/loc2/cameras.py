@@ -103,7 +103,8 @@ class Camera(ABC):
             (..., 3) unit vectors (right, forward, up) in the gravity-aligned local frame.
         """
         rays = self._camera_rays(uv_px)
-        rays = rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True)
+        norm: Tensor = torch.linalg.vector_norm(rays, dim=-1, keepdim=True)
+        rays = rays / norm
         return rays @ self._rotation(rays).T
 
     def points_to_pixels(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -296,4 +297,5 @@ class Pinhole(Camera):
         """Return 1 for range, the length of the ray with unit z for z-depth."""
         if kind == "range":
             return torch.ones_like(uv_px[..., 0])
-        return torch.linalg.vector_norm(self._camera_rays(uv_px), dim=-1)
+        length: Tensor = torch.linalg.vector_norm(self._camera_rays(uv_px), dim=-1)
+        return length

@@ -1,0 +1,177 @@
+"""The backbone: numeric parity, sizes, precisions, and the two naming schemes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from loc2.errors import WeightsError
+from loc2.features import VARIANTS, VisionTransformer, VitConfig, load_state_dict, load_vit
+from tests.recipe import recipe_state
+
+FIXTURE = Path(__file__).parent / "fixtures" / "f7_vit.npz"
+TINY = VitConfig(embed_dim=64, depth=2, num_heads=2)
+
+
+@pytest.fixture(scope="module")
+def vit() -> VisionTransformer:
+    model = VisionTransformer(TINY)
+    model.load_state_dict(recipe_state(model))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "stride"),
+    [(84, 168, 1), (70, 70, 1), (112, 112, 1), (364, 1232, 17), (518, 518, 17)],
+)
+def test_tokens_equal_the_reference(
+    vit: VisionTransformer, height: int, width: int, stride: int
+) -> None:
+    fixture = np.load(FIXTURE)
+    key = f"{height}x{width}"
+    rng = np.random.default_rng(1100000 + 1000 * height + width)
+    image = torch.from_numpy(rng.random((1, 3, height, width)).astype(np.float32))
+    suffix = f"_every{stride}" if stride > 1 else ""
+    with torch.inference_mode():
+        (tokens,), class_token = vit.forward_with_class_token(image)
+        embedding = vit.position_embedding(height // 14, width // 14)
+    flat = tokens.flatten(2).transpose(1, 2)[:, ::stride]
+    np.testing.assert_allclose(flat, fixture[f"{key}/x_norm_patchtokens{suffix}"], atol=5e-5)
+    np.testing.assert_allclose(class_token, fixture[f"{key}/x_norm_clstoken"], atol=5e-5)
+    np.testing.assert_allclose(
+        embedding[:, ::stride].detach(), fixture[f"{key}/pos_embed_interpolated{suffix}"], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(("height", "width"), [(714, 1428), (630, 630), (504, 504)])
+def test_position_embedding_at_published_sizes(
+    vit: VisionTransformer, height: int, width: int
+) -> None:
+    expected = np.load(FIXTURE)[f"{height}x{width}/pos_embed_interpolated_every97"]
+    with torch.inference_mode():
+        embedding = vit.position_embedding(height // 14, width // 14)[:, ::97]
+    np.testing.assert_allclose(embedding, expected, atol=1e-5)
+
+
+def test_sizes_are_cropped_to_whole_patches(vit: VisionTransformer) -> None:
+    image = torch.rand(1, 3, 75, 100)
+    with torch.inference_mode():
+        (cropped,) = vit(image)
+        (exact,) = vit(image[..., :70, :98])
+    assert cropped.shape == (1, 64, 5, 7)
+    assert torch.equal(cropped, exact)
+    with pytest.raises(ValueError, match="smaller than one"):
+        vit(torch.rand(1, 3, 13, 100))
+
+
+def test_intermediate_blocks_and_their_bounds(vit: VisionTransformer) -> None:
+    image = torch.rand(2, 3, 56, 56)
+    with torch.inference_mode():
+        first, last = vit(image, blocks=(0, 1))
+        (only_last,) = vit(image)
+    assert torch.equal(last, only_last)
+    assert not torch.allclose(first, last, atol=0.1)
+    with pytest.raises(ValueError, match="blocks"):
+        vit(image, blocks=(2,))
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
+def test_half_precision_stays_near(
+    vit: VisionTransformer, dtype: torch.dtype, tolerance: float
+) -> None:
+    image = torch.rand(1, 3, 56, 84)
+    half = load_vit(vit.state_dict(), TINY, dtype)
+    with torch.inference_mode():
+        (reference,), (result,) = vit(image), half(image.to(dtype))
+    assert result.dtype == dtype
+    assert (result.float() - reference).abs().max() < tolerance
+
+
+def _to_hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    renames = {
+        "cls_token": "embeddings.cls_token",
+        "mask_token": "embeddings.mask_token",
+        "pos_embed": "embeddings.position_embeddings",
+        "register_tokens": "embeddings.register_tokens",
+        "patch_embed.proj.weight": "embeddings.patch_embeddings.projection.weight",
+        "patch_embed.proj.bias": "embeddings.patch_embeddings.projection.bias",
+        "norm.weight": "layernorm.weight",
+        "norm.bias": "layernorm.bias",
+    }
+    out: dict[str, torch.Tensor] = {}
+    for name, tensor in state.items():
+        if name in renames:
+            out[renames[name]] = tensor
+            continue
+        _, index, rest = name.split(".", 2)
+        prefix = f"encoder.layer.{index}."
+        part = rest.split(".")[-1]
+        if rest.startswith("attn.qkv."):
+            for label, chunk in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
+                out[f"{prefix}attention.attention.{label}.{part}"] = chunk.clone()
+        elif rest.startswith("attn.proj."):
+            out[f"{prefix}attention.output.dense.{part}"] = tensor
+        elif rest.endswith("gamma"):
+            out[f"{prefix}layer_scale{rest[2]}.lambda1"] = tensor
+        elif rest.startswith("mlp.w12"):
+            out[f"{prefix}mlp.weights_in.{part}"] = tensor
+        elif rest.startswith("mlp.w3"):
+            out[f"{prefix}mlp.weights_out.{part}"] = tensor
+        else:
+            out[prefix + rest] = tensor
+    return out
+
+
+@pytest.mark.parametrize(
+    "config",
+    [TINY, VitConfig(64, 2, 2, num_registers=4), VitConfig(64, 2, 2, swiglu=True)],
+    ids=["plain", "registers", "swiglu"],
+)
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_both_naming_schemes_load_alike(tmp_path: Path, config: VitConfig, suffix: str) -> None:
+    model = VisionTransformer(config)
+    state = recipe_state(model)
+    image = torch.rand(1, 3, 42, 56)
+    outputs = []
+    for name, tensors in (("official", state), ("hf", _to_hugging_face(state))):
+        path = tmp_path / f"{name}{suffix}"
+        if suffix == ".pth":
+            torch.save(tensors, path)
+        else:
+            save_file(tensors, path)
+        with torch.inference_mode():
+            outputs.append(load_vit(path, config)(image)[0])
+    assert torch.equal(outputs[0], outputs[1])
+
+
+def test_published_parameter_counts() -> None:
+    counts = {}
+    for name in ("dinov2_vits14", "dinov2_vitl14", "dinov2_vitg14"):
+        with torch.device("meta"):
+            counts[name] = sum(p.numel() for p in VisionTransformer(VARIANTS[name]).parameters())
+    # ViT-L/14: the published count; S and g: 22.1 M and 1.1 G in the official model card.
+    assert counts["dinov2_vitl14"] == 304_368_640
+    assert round(counts["dinov2_vits14"] / 1e6, 1) == 22.1
+    assert round(counts["dinov2_vitg14"] / 1e9, 1) == 1.1
+
+
+def test_wrong_weights_are_named(tmp_path: Path) -> None:
+    state = recipe_state(VisionTransformer(TINY))
+    with pytest.raises(WeightsError, match="no published DINOv2 variant has width 64"):
+        load_vit(state)
+    with pytest.raises(WeightsError, match=r"missing: norm\.bias; unknown: extra"):
+        load_vit(
+            {**{k: v for k, v in state.items() if k != "norm.bias"}, "extra": state["norm.bias"]},
+            TINY,
+        )
+    with pytest.raises(WeightsError, match="no such weights file"):
+        load_state_dict(tmp_path / "none.safetensors")
+    for name in ("broken.safetensors", "broken.pth"):
+        (tmp_path / name).write_bytes(b"not weights at all")
+        with pytest.raises(WeightsError, match="not readable as weights"):
+            load_state_dict(tmp_path / name)
+    torch.save({"a": object}, tmp_path / "pickled.pth")
+    with pytest.raises(WeightsError, match="not readable as weights"):
+        load_state_dict(tmp_path / "pickled.pth")
