@@ -1,0 +1,1 @@
+"""Generated scenes: textured triangle meshes and two renders of the same place with exact truth."""
