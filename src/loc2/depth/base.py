@@ -1,0 +1,75 @@
+"""What a depth model is: image and camera in; depth, its kind and a validity mask out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from loc2.cameras import Camera, DepthKind
+from loc2.frames import cell_centers_px
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """Depth of a ground image.
+
+    Attributes:
+        depth: (H, W) float32 depth; its size need not be that of the image.
+        kind: ``range`` along the ray or ``z`` along the optical axis.
+        metric: True when the unit is the metre, False when depth is known up to scale.
+        valid: (H, W) bool; False for sky, own vehicle, unknown.
+        source: what the depth came from, for reports.
+    """
+
+    depth: Tensor
+    kind: DepthKind
+    metric: bool
+    valid: Tensor
+    source: str
+
+    def __post_init__(self) -> None:
+        """Keep depth and mask of one shape."""
+        if self.depth.shape != self.valid.shape or self.depth.ndim != 2:
+            raise ValueError("depth and valid must be maps of the same size")
+
+
+class DepthModel(Protocol):
+    """Anything that gives the depth of a ground image."""
+
+    def __call__(self, image: Tensor, camera: Camera) -> DepthMap:
+        """Estimate depth.
+
+        Args:
+            image: (3, H, W) float32 RGB in [0, 1].
+            camera: the camera of that image.
+        """
+        ...
+
+
+def lift_cells(depth_map: DepthMap, camera: Camera, rows: int, cols: int) -> tuple[Tensor, Tensor]:
+    """Lift the centres of a grid of cells over a ground image.
+
+    Depth is read at the nearest depth pixel of each centre, never averaged: a mean over a depth
+    edge belongs to neither side.
+
+    Args:
+        depth_map: depth of the image; any resolution.
+        camera: camera of the image that the cells tile, at any resolution.
+        rows: rows of cells.
+        cols: columns of cells.
+
+    Returns:
+        (rows, cols, 3) points (right, forward, up) in units of depth, zero where invalid, and a
+        (rows, cols) bool mask of validity (finite, positive, marked valid).
+    """
+    height, width = depth_map.depth.shape
+    at_depth = cell_centers_px(rows, cols, height, width).long()
+    index = at_depth[..., 1], at_depth[..., 0]
+    depth = depth_map.depth[index]
+    valid = depth_map.valid[index] & torch.isfinite(depth) & (depth > 0)
+    safe = torch.where(valid, depth, torch.zeros_like(depth))
+    uv_px = cell_centers_px(rows, cols, camera.height, camera.width)
+    return camera.lift(uv_px, safe, depth_map.kind), valid

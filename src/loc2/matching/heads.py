@@ -1,0 +1,148 @@
+"""Descriptor heads: small convolutional networks over frozen backbone features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class HeadConfig(BaseModel):
+    """Size of a descriptor head.
+
+    Attributes:
+        hidden_dim: channels of the residual layers.
+        num_layers: residual 3x3 layers.
+        descriptor_dim: channels of a descriptor.
+        dropout: share of feature channels dropped while training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hidden_dim: int = Field(default=192, ge=8)
+    num_layers: int = Field(default=3, ge=0)
+    descriptor_dim: int = Field(default=64, ge=4)
+    dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+
+
+@dataclass(frozen=True)
+class GroundDescription:
+    """What the ground head says of each cell of a ground image.
+
+    Attributes:
+        descriptors: (B, D, h, w) unit descriptors.
+        weight: (B, h, w) positive weight of a cell in the alignment.
+        log_range_ratio: (B, h, w) natural logarithm of range over camera height, or None where
+            the model has no depth of its own.
+        valid_logit: (B, h, w) logit of "has depth: neither sky nor the own vehicle", or None.
+    """
+
+    descriptors: Tensor
+    weight: Tensor
+    log_range_ratio: Tensor | None
+    valid_logit: Tensor | None
+
+
+class _ResidualLayer(nn.Module):
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, dim)
+        self.conv = nn.Conv2d(dim, dim, 3)
+
+    def forward(self, x: Tensor, wrap: bool) -> Tensor:
+        out: Tensor = x + self.conv(_pad(functional.gelu(self.norm(x)), wrap))
+        return out
+
+
+def _pad(x: Tensor, wrap: bool) -> Tensor:
+    """Pad one cell on each side; a full panorama wraps around left and right."""
+    x = functional.pad(x, (1, 1, 0, 0), mode="circular" if wrap else "replicate")
+    return functional.pad(x, (0, 0, 1, 1), mode="replicate")
+
+
+class ResidualConvHead(nn.Module):
+    """Features to descriptors: residual 3x3 layers beside a linear skip from the features.
+
+    Args:
+        feature_dim: channels of the backbone features (all levels together).
+        out_dim: output channels.
+        config: sizes.
+        skip_dim: leading output channels that also get the linear skip.
+    """
+
+    def __init__(self, feature_dim: int, out_dim: int, config: HeadConfig, skip_dim: int) -> None:
+        super().__init__()
+        self.skip_dim = skip_dim
+        self.drop = nn.Dropout2d(config.dropout)
+        self.skip = nn.Conv2d(feature_dim, skip_dim, 1, bias=False)
+        self.reduce = nn.Conv2d(feature_dim, config.hidden_dim, 1)
+        self.layers = nn.ModuleList(
+            _ResidualLayer(config.hidden_dim) for _ in range(config.num_layers)
+        )
+        self.norm = nn.GroupNorm(8, config.hidden_dim)
+        self.out = nn.Conv2d(config.hidden_dim, out_dim, 1)
+        # A zero residual makes the untrained head a projection of the features, so training
+        # starts from what frozen features can do.
+        nn.init.zeros_(self.out.weight)
+        if self.out.bias is not None:
+            nn.init.zeros_(self.out.bias)
+
+    @torch.no_grad()
+    def set_projection(self, projection: Tensor) -> None:
+        """Set the linear skip, which ground and aerial heads must share to start with.
+
+        Args:
+            projection: (skip_dim, C) with C at most ``feature_dim``; further inputs get zeros.
+        """
+        self.skip.weight.zero_()
+        self.skip.weight[:, : projection.shape[1], 0, 0] = projection
+
+    def forward(self, features: Tensor, wrap: bool = False) -> Tensor:
+        """Map (B, C, h, w) features to (B, out_dim, h, w); ``wrap`` joins left and right edges."""
+        features = self.drop(features)
+        hidden = self.reduce(features)
+        for layer in self.layers:
+            hidden = layer(hidden, wrap)
+        out: Tensor = self.out(functional.gelu(self.norm(hidden)))
+        skipped: Tensor = self.skip(features)
+        return torch.cat((out[:, : self.skip_dim] + skipped, out[:, self.skip_dim :]), dim=1)
+
+
+class GroundHead(nn.Module):
+    """Descriptors, weights and the model's own depth from ground features, in one network.
+
+    Args:
+        feature_dim: channels of the backbone features.
+        config: sizes.
+    """
+
+    def __init__(self, feature_dim: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.descriptor_dim = config.descriptor_dim
+        # One channel each: weight logit, log range ratio, validity logit. Rays enter the head
+        # because elevation says most about range and weight.
+        self.net = ResidualConvHead(
+            feature_dim + 3, config.descriptor_dim + 3, config, config.descriptor_dim
+        )
+
+    def forward(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
+        """Describe the cells of a ground image.
+
+        Args:
+            features: (B, C, h, w) backbone features, unit length.
+            rays: (B, 3, h, w) unit rays of the cell centres in the local frame.
+            wrap: True for a full panorama, whose left and right edges meet.
+        """
+        out = self.net(torch.cat((features, rays), dim=1), wrap)
+        dim = self.descriptor_dim
+        # The flat ground's range is the base of the depth: what is learned is the deviation.
+        flat = -torch.log((-rays[:, 2]).clamp_min(0.02))
+        return GroundDescription(
+            descriptors=functional.normalize(out[:, :dim], dim=1),
+            weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
+            log_range_ratio=flat + out[:, dim + 1],
+            valid_logit=out[:, dim + 2],
+        )

@@ -1,0 +1,310 @@
+"""The network: configuration, construction, features and descriptors, saving and loading."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from loc2.cameras import Camera, Equirectangular, Pinhole
+from loc2.errors import WeightsError
+from loc2.features import VARIANTS, VisionTransformer
+from loc2.frames import cell_centers_px
+from loc2.matching.heads import GroundDescription, GroundHead, HeadConfig, ResidualConvHead
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ModelConfig(BaseModel):
+    """Everything that decides what the network computes.
+
+    Attributes:
+        backbone: name of a published DINOv2 variant.
+        blocks: backbone blocks whose features are used, ascending.
+        image_mean: normalisation of the backbone's input.
+        image_std: normalisation of the backbone's input.
+        panorama_cell_deg: azimuth and elevation covered by a cell of a panorama, degrees.
+        panorama_top_deg: panoramas are cropped above this elevation, degrees.
+        panorama_bottom_deg: panoramas are cropped below this elevation, degrees.
+        pinhole_cell_deg: mean azimuth covered by a cell of a perspective photo, degrees.
+        aerial_cell_m: side of an aerial cell, metres.
+        max_aerial_cells: most cells along a side of the aerial window; larger windows get larger
+            cells.
+        head: size of the trained heads; None for frozen features alone.
+        min_range_m: nearer ground (own vehicle, blurred nadir) is not matched, metres.
+        max_range_m: farther points are not matched, metres.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = "dinov2_vits14"
+    blocks: tuple[int, ...] = (11,)
+    image_mean: tuple[float, float, float] = IMAGENET_MEAN
+    image_std: tuple[float, float, float] = IMAGENET_STD
+    panorama_cell_deg: float = Field(default=5.0, gt=0)
+    panorama_top_deg: float = 20.0
+    panorama_bottom_deg: float = -65.0
+    pinhole_cell_deg: float = Field(default=2.5, gt=0)
+    aerial_cell_m: float = Field(default=1.4, gt=0)
+    max_aerial_cells: int = Field(default=64, ge=8)
+    head: HeadConfig | None = None
+    min_range_m: float = 2.0
+    max_range_m: float = 35.0
+
+
+@dataclass(frozen=True)
+class GroundGrid:
+    """A ground image resampled to whole patches.
+
+    Attributes:
+        image: (3, rows * 14, cols * 14) float32 RGB in [0, 1].
+        camera: camera whose "pixels" are the cells (width cols, height rows).
+        wrap: True for a panorama, whose left and right edges meet.
+        top_px: first image row that the grid covers, in pixels of the original.
+        bottom_px: end of the covered rows, in pixels of the original.
+    """
+
+    image: Tensor
+    camera: Camera
+    wrap: bool
+    top_px: int
+    bottom_px: int
+
+    def cell_rays(self) -> Tensor:
+        """Return (3, rows, cols) unit rays of the cell centres in the local frame."""
+        rows, cols = self.camera.height, self.camera.width
+        return self.camera.pixels_to_rays(cell_centers_px(rows, cols, rows, cols)).permute(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class AerialGrid:
+    """An aerial image resampled to whole patches of square cells.
+
+    Attributes:
+        image: (3, rows * 14, cols * 14) float32 RGB in [0, 1].
+        cell_size_m: side of a cell, metres. The grid is centred on the image.
+    """
+
+    image: Tensor
+    cell_size_m: float
+
+
+def _resample(image: Tensor, height: int, width: int) -> Tensor:
+    resized = functional.interpolate(
+        image[None], size=(height, width), mode="bicubic", align_corners=False, antialias=True
+    )
+    return resized[0].clamp(0.0, 1.0)
+
+
+class Loc2Model(nn.Module):
+    """Backbone and heads of both views.
+
+    Args:
+        config: what to build; parameters are left as PyTorch initialises them.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.backbone not in VARIANTS:
+            raise WeightsError(
+                f"unknown backbone {config.backbone!r}; known: {', '.join(VARIANTS)}"
+            )
+        self.config = config
+        self.backbone = VisionTransformer(VARIANTS[config.backbone])
+        self.ground_head: GroundHead | None = None
+        self.aerial_head: ResidualConvHead | None = None
+        if config.head is not None:
+            dim = self.feature_dim
+            descriptor_dim = config.head.descriptor_dim
+            self.ground_head = GroundHead(dim, config.head)
+            self.aerial_head = ResidualConvHead(dim, descriptor_dim, config.head, descriptor_dim)
+
+    @property
+    def feature_dim(self) -> int:
+        """Channels of the features that the heads read."""
+        return self.backbone.config.embed_dim * len(self.config.blocks)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self.backbone.cls_token.device
+
+    def ground_grid(self, image: Tensor, camera: Camera) -> GroundGrid:
+        """Resample a ground image to the cells that the model sees.
+
+        Args:
+            image: (3, H, W) float32 RGB in [0, 1].
+            camera: camera of the image.
+        """
+        config, patch = self.config, self.backbone.config.patch_size
+        if isinstance(camera, Equirectangular):
+            deg_per_px = (camera.elevation_top_deg - camera.elevation_bottom_deg) / camera.height
+            above = camera.elevation_top_deg - config.panorama_top_deg
+            below = camera.elevation_top_deg - config.panorama_bottom_deg
+            top_px = min(max(round(above / deg_per_px), 0), camera.height - 1)
+            bottom_px = max(min(round(below / deg_per_px), camera.height), top_px + 1)
+            span_deg = (bottom_px - top_px) * deg_per_px
+            rows = max(round(span_deg / config.panorama_cell_deg), 1)
+            cols = round(360 / config.panorama_cell_deg)
+            top_deg = camera.elevation_top_deg - top_px * deg_per_px
+            grid_camera: Camera = Equirectangular(
+                cols, rows, camera.roll_deg, camera.pitch_deg, top_deg, top_deg - span_deg
+            )
+        else:
+            if not isinstance(camera, Pinhole):
+                raise TypeError(f"unknown camera {type(camera).__name__}")
+            hfov_deg = 2 * torch.rad2deg(torch.atan(torch.tensor(camera.width / 2 / camera.fx)))
+            cols = min(max(round(float(hfov_deg) / config.pinhole_cell_deg), 16), 56)
+            rows = max(round(cols * camera.height / camera.width), 1)
+            top_px, bottom_px = 0, camera.height
+            grid_camera = camera.resized(cols, rows)
+        resampled = _resample(image[:, top_px:bottom_px], rows * patch, cols * patch)
+        wrap = isinstance(camera, Equirectangular)
+        return GroundGrid(resampled, grid_camera, wrap, top_px, bottom_px)
+
+    def aerial_grid(self, image: Tensor, meters_per_pixel: float) -> AerialGrid:
+        """Resample an aerial image to square cells; less than a cell is cropped at the border.
+
+        Args:
+            image: (3, H, W) float32 RGB in [0, 1].
+            meters_per_pixel: ground sampling distance, metres.
+        """
+        patch = self.backbone.config.patch_size
+        height_px, width_px = image.shape[-2:]
+        longest_px = max(height_px, width_px)
+        cells = round(longest_px * meters_per_pixel / self.config.aerial_cell_m)
+        cells = min(max(cells, 1), self.config.max_aerial_cells)
+        cell_px = longest_px / cells
+        rows = max(int(height_px / cell_px + 1e-6), 1)
+        cols = max(int(width_px / cell_px + 1e-6), 1)
+        # A crop in whole pixels would move the centre, so the border is cut after resampling to
+        # the next multiple: the sampling grid itself stays centred.
+        uv_px = cell_centers_px(rows * patch, cols * patch, rows * cell_px, cols * cell_px)
+        offset = torch.tensor([(width_px - cols * cell_px) / 2, (height_px - rows * cell_px) / 2])
+        shrink = cell_px / patch
+        if rows * cell_px == height_px and cols * cell_px == width_px:
+            resampled = _resample(image, rows * patch, cols * patch)
+        else:
+            scaled_h = max(round(height_px / shrink), 1)
+            scaled_w = max(round(width_px / shrink), 1)
+            scaled = _resample(image, scaled_h, scaled_w) if shrink > 1 else image
+            size = torch.tensor([width_px, height_px], dtype=torch.float32)
+            grid = (uv_px + offset) / size * 2 - 1
+            resampled = functional.grid_sample(
+                scaled[None], grid[None], mode="bilinear", padding_mode="border",
+                align_corners=False,
+            )[0]  # fmt: skip
+        return AerialGrid(resampled, cell_px * meters_per_pixel)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Run the backbone; what a feature cache stores.
+
+        Args:
+            images: (B, 3, H, W) float32 RGB in [0, 1], whole patches.
+
+        Returns:
+            (B, C, H // 14, W // 14) float32 features, each level of unit length.
+        """
+        like = self.backbone.cls_token
+        mean = torch.tensor(self.config.image_mean, device=like.device)[:, None, None]
+        std = torch.tensor(self.config.image_std, device=like.device)[:, None, None]
+        normalised = ((images.to(like.device) - mean) / std).to(like.dtype)
+        levels = self.backbone(normalised, self.config.blocks)
+        return torch.cat([functional.normalize(level.float(), dim=1) for level in levels], dim=1)
+
+    def describe_ground(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
+        """Turn ground features into descriptors, weights and depth.
+
+        Args:
+            features: (B, C, h, w) from :meth:`features`.
+            rays: (B, 3, h, w) unit rays of the cells in the local frame.
+            wrap: True for panoramas.
+        """
+        centred = _centre(features)
+        if self.ground_head is not None:
+            described: GroundDescription = self.ground_head(centred, rays, wrap)
+            return described
+        # Without training, a cell counts by its distance on the ground: far cells cover more of
+        # it. Measured on real pairs, this beats equal weights.
+        down = (-rays[:, 2]).clamp_min(0.02)
+        weight = (rays[:, :2].norm(dim=1) / down).clamp_max(12.0)
+        return GroundDescription(functional.normalize(centred, dim=1), weight, None, None)
+
+    def describe_aerial(self, features: Tensor) -> Tensor:
+        """Turn (B, C, h, w) aerial features into (B, D, h, w) unit descriptors."""
+        centred = _centre(features)
+        if self.aerial_head is not None:
+            centred = self.aerial_head(centred)
+        return functional.normalize(centred, dim=1)
+
+
+def _centre(features: Tensor) -> Tensor:
+    """Subtract the image's mean feature: what all cells share (style, light) tells no place."""
+    return features - features.mean(dim=(-2, -1), keepdim=True)
+
+
+def save_model(model: Loc2Model, path: Path, metadata: dict[str, str]) -> None:
+    """Write weights with their configuration, atomically.
+
+    Args:
+        model: what to write, in the precision of its parameters.
+        path: safetensors file.
+        metadata: licence, training record and so on, all strings.
+    """
+    record = {**metadata, "format": "loc2", "config": model.config.model_dump_json()}
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, record)
+    os.replace(partial, path)
+
+
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[Loc2Model, dict[str, str]]:
+    """Read weights written by :func:`save_model`.
+
+    Args:
+        path: safetensors file.
+        device: where the model goes.
+        dtype: precision of the parameters in memory.
+
+    Returns:
+        The model in evaluation mode, and the file's metadata.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or not one of ours.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path}: no such weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file") from error
+    if metadata.get("format") != "loc2":
+        raise WeightsError(
+            f"{path}: not a loc2 model (no configuration inside); "
+            "published checkpoints are converted with 'loc2 weights import'"
+        )
+    try:
+        config = ModelConfig.model_validate(json.loads(metadata["config"]))
+    except (KeyError, ValueError, ValidationError) as error:
+        raise WeightsError(f"{path}: its configuration is not one this version reads") from error
+    with torch.device("meta"):
+        model = Loc2Model(config)
+    expected = model.state_dict()
+    if expected.keys() != state.keys() or any(expected[k].shape != state[k].shape for k in state):
+        raise WeightsError(f"{path}: tensors do not fit the configuration inside")
+    model.load_state_dict(state, assign=True)
+    return model.to(device).eval(), metadata
