@@ -1,0 +1,1 @@
+"""The pose solver: from matches of lifted ground points to a pose, a posterior, a confidence."""
