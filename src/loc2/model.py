@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -264,7 +263,7 @@ def save_model(model: Loc2Model, path: Path, metadata: dict[str, str]) -> None:
     tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, record)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_model(

@@ -1,4 +1,4 @@
-"""Similarities of descriptors: dual softmax with a dustbin, evidence for voting, sampled matches."""
+"""Similarities of descriptors: dual softmax with a dustbin, voting evidence, match sampling."""
 
 from __future__ import annotations
 

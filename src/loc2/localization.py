@@ -1,0 +1,123 @@
+"""The answer: a pose with its uncertainty and everything needed to show why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from loc2.cameras import Camera
+from loc2.depth.base import DepthMap
+from loc2.frames import Pose
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """One mode of the posterior.
+
+    Attributes:
+        pose: where the mode is.
+        mass: posterior probability that the mode holds; all masses together are at most 1.
+    """
+
+    pose: Pose
+    mass: float
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Ground points, where each was found from above, and how well.
+
+    Attributes:
+        ground_px: (N, 2) pixels (u, v) in the ground image.
+        aerial_px: (N, 2) pixels (u, v) in the aerial image.
+        bev: (N, 2) lifted ground points (right, forward), units of depth.
+        weight: (N,) match probability.
+        inlier: (N,) bool, True where the pose brings the point near its match.
+    """
+
+    ground_px: Tensor
+    aerial_px: Tensor
+    bev: Tensor
+    weight: Tensor
+    inlier: Tensor
+
+
+@dataclass(frozen=True)
+class GroundCells:
+    """All cells of the ground image that took part, and their evidence over the aerial window.
+
+    Attributes:
+        ground_px: (G, 2) pixels (u, v) of the cell centres in the ground image.
+        bev: (G, 2) lifted points (right, forward), units of depth.
+        weight: (G,) weight in the vote, summing to 1.
+        evidence: (G, h, w) float16 similarity above average; row 0 is the top of the image.
+        cell_size_m: side of an aerial cell, metres; the grid is centred on the aerial image.
+    """
+
+    ground_px: Tensor
+    bev: Tensor
+    weight: Tensor
+    evidence: Tensor
+    cell_size_m: float
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """The posterior seen from above and over headings.
+
+    Attributes:
+        position: (rows, cols) probability of each position cell, summing to at most 1; row 0 is
+            the north edge; the grid is centred on the aerial image.
+        step_m: side of a position cell, metres.
+        heading: (K,) probability of the headings 0, 360 / K, ... degrees.
+    """
+
+    position: Tensor
+    step_m: float
+    heading: Tensor
+
+
+@dataclass(frozen=True)
+class Localization:
+    """Where a ground image was taken, how sure that is, and what it rests on.
+
+    Attributes:
+        pose: position in the aerial metric frame, heading and scale.
+        covariance: (3, 3) of (east, north, heading); m, m, degrees.
+        confidence: estimated probability that the position error is under 5 m and the heading
+            error under 10 degrees.
+        hypotheses: modes, most massive first; the first is ``pose``'s.
+        matches: point matches with inlier flags.
+        cells: everything that voted.
+        heatmap: marginals of the posterior.
+        depth: depth map used for lifting.
+        camera: camera of the ground image.
+        ground_image: (3, H, W) RGB in [0, 1].
+        aerial_image: (3, H, W) RGB in [0, 1].
+        meters_per_pixel: of the aerial image, metres.
+        timings_s: seconds for each stage.
+        weights: name of the weights.
+        settings: what was asked for (priors, solver, ...), for provenance.
+    """
+
+    pose: Pose
+    covariance: Tensor
+    confidence: float
+    hypotheses: tuple[Hypothesis, ...]
+    matches: Matches
+    cells: GroundCells
+    heatmap: Heatmap
+    depth: DepthMap
+    camera: Camera
+    ground_image: Tensor
+    aerial_image: Tensor
+    meters_per_pixel: float
+    timings_s: dict[str, float]
+    weights: str
+    settings: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def scale(self) -> float:
+        """Metres per unit of the depth that was used; 1 for metric depth."""
+        return self.pose.scale
