@@ -30,3 +30,25 @@ def recipe_state(module: nn.Module) -> dict[str, Tensor]:
         else recipe_tensor(name, tuple(tensor.shape))
         for name, tensor in module.state_dict().items()
     }
+
+
+def published_matcher_state(own_names: bool, in_channels: int = 1024) -> dict[str, Tensor]:
+    """Recipe weights of the published matcher: the recipe hashes the published names."""
+    from loc2.published.checkpoint import PUBLISHED_PREFIXES
+    from loc2.published.network import Matcher
+
+    with torch.device("meta"):
+        own_state = Matcher(in_channels).state_dict()
+    state: dict[str, Tensor] = {}
+    for own, tensor in own_state.items():
+        published = own
+        for foreign, ours in PUBLISHED_PREFIXES:
+            if own.startswith(ours):
+                published = foreign + own.removeprefix(ours)
+        integer = published.endswith("num_batches_tracked")
+        shape = tuple(tensor.shape)
+        value = (
+            torch.zeros(shape, dtype=torch.int64) if integer else recipe_tensor(published, shape)
+        )
+        state[own if own_names else published] = value
+    return state

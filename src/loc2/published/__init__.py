@@ -1,0 +1,1 @@
+"""The published method: network, configurations, and import of its released checkpoints."""
