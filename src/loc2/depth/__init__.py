@@ -1,6 +1,17 @@
 """Depth of ground images: the protocol, flat ground, files, and models by name."""
 
 from loc2.depth.base import DepthMap, DepthModel, lift_cells
+from loc2.depth.files import DepthUnit, load_depth
 from loc2.depth.flat import FlatGround
+from loc2.depth.registry import depth_model_names, make_depth_model
 
-__all__ = ["DepthMap", "DepthModel", "FlatGround", "lift_cells"]
+__all__ = [
+    "DepthMap",
+    "DepthModel",
+    "DepthUnit",
+    "FlatGround",
+    "depth_model_names",
+    "lift_cells",
+    "load_depth",
+    "make_depth_model",
+]

@@ -1,0 +1,1 @@
+"""Data sets: manifests of pairs, benchmarks, generated scenes."""

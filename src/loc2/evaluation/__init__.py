@@ -1,0 +1,1 @@
+"""Measuring localization: protocols, metrics, results files."""

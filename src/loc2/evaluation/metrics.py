@@ -1,0 +1,117 @@
+"""Summaries of localization errors: medians, recalls, flips, bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+FLIP_DEG = 90.0
+"""A heading error above this is a flip."""
+
+_POSITION_RECALLS_M = (1, 3, 5, 10)
+_HEADING_RECALLS_DEG = (1, 5, 10)
+_BOOTSTRAP_ROUNDS = 1000
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one sample.
+
+    Attributes:
+        id: the place; samples of one place are resampled together in the bootstrap.
+        position_m: distance to the true position, metres; None if the sample failed.
+        heading_deg: unsigned heading error, degrees; None if the sample failed.
+        position_counts: whether the true position is known well enough for median and mean.
+        worst_position_m: stands for a failed sample's position error in medians and means, metres.
+    """
+
+    id: str
+    position_m: float | None
+    heading_deg: float | None
+    position_counts: bool = True
+    worst_position_m: float = 100.0
+
+
+def summarize(samples: Sequence[Errors], seed: int = 0) -> dict[str, Any]:
+    """Summarise errors; a failed sample is a miss everywhere.
+
+    In medians and means a failed sample counts with its worst case, 180 degrees and
+    ``worst_position_m``.
+
+    Args:
+        samples: at least one sample.
+        seed: of the bootstrap.
+
+    Returns:
+        ``n``, ``position_median_m``, ``position_mean_m``, ``heading_median_deg``,
+        ``heading_mean_deg``, ``recall_<x>m``, ``recall_<x>deg``, ``recall_5m_10deg``,
+        ``recall_10m_10deg``, ``flip_rate``, ``failures``, and under ``interval_95`` the bootstrap
+        interval of each over places.
+    """
+    failed = np.array([s.position_m is None or s.heading_deg is None for s in samples])
+    position = np.array(
+        [s.worst_position_m if s.position_m is None else s.position_m for s in samples]
+    )
+    heading = np.array([180.0 if s.heading_deg is None else s.heading_deg for s in samples])
+    counts = np.array([s.position_counts for s in samples])
+    columns = _Columns(position, heading, counts, failed)
+    figures: dict[str, Any] = {"n": len(samples), **_figures(columns)}
+    figures["failures"] = int(failed.sum())
+    figures["interval_95"] = _intervals([s.id for s in samples], columns, seed)
+    return figures
+
+
+@dataclass(frozen=True)
+class _Columns:
+    position: npt.NDArray[np.float64]
+    heading: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.bool_]
+    failed: npt.NDArray[np.bool_]
+
+    def take(self, index: npt.NDArray[np.intp]) -> _Columns:
+        return _Columns(
+            self.position[index], self.heading[index], self.counts[index], self.failed[index]
+        )
+
+
+def _figures(columns: _Columns) -> dict[str, float | None]:
+    ok = ~columns.failed
+    position, heading = columns.position, columns.heading
+    known = position[columns.counts]
+    figures: dict[str, float | None] = {
+        "position_median_m": float(np.median(known)) if known.size else None,
+        "position_mean_m": float(known.mean()) if known.size else None,
+        "heading_median_deg": float(np.median(heading)),
+        "heading_mean_deg": float(heading.mean()),
+    }
+    for limit in _POSITION_RECALLS_M:
+        figures[f"recall_{limit}m"] = float(np.mean(ok & (position < limit)))
+    for limit in _HEADING_RECALLS_DEG:
+        figures[f"recall_{limit}deg"] = float(np.mean(ok & (heading < limit)))
+    for limit in (5, 10):
+        both = ok & (position < limit) & (heading < 10)
+        figures[f"recall_{limit}m_10deg"] = float(np.mean(both))
+    figures["flip_rate"] = float(np.mean(heading > FLIP_DEG))
+    return figures
+
+
+def _intervals(ids: list[str], columns: _Columns, seed: int) -> dict[str, list[float] | None]:
+    """Bootstrap over places: all samples of a drawn place enter together."""
+    rng = np.random.default_rng(seed)
+    places = [np.flatnonzero(np.array(ids) == name) for name in dict.fromkeys(ids)]
+    draws: dict[str, list[float]] = {}
+    for _ in range(_BOOTSTRAP_ROUNDS):
+        chosen = rng.integers(len(places), size=len(places))
+        for name, value in _figures(
+            columns.take(np.concatenate([places[i] for i in chosen]))
+        ).items():
+            if value is not None:
+                draws.setdefault(name, []).append(value)
+    return {
+        name: [float(q) for q in np.quantile(values, (0.025, 0.975))]
+        for name, values in draws.items()
+    }
