@@ -105,7 +105,8 @@ def _decode(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
 
 
 def _grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.repeat(values[..., None], 3, axis=2).astype(np.float32, copy=False)
+    rgb: npt.NDArray[np.float32] = np.repeat(values[..., None], 3, axis=2)
+    return rgb
 
 
 def _from_array(image: npt.NDArray[np.generic] | Tensor, name: str) -> npt.NDArray[np.float32]:
