@@ -1,0 +1,296 @@
+"""Daylight: the sun, a sky dome, and which of them each surface sees.
+
+The sky lights a surface from a few directions, each with its own low-resolution shadow map, so
+that streets, courtyards and the ground under trees and cars darken as they do under real skies.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loc2.scenes.packed import PackedMesh
+from loc2.scenes.raster import draw_parallel
+
+Float32 = NDArray[np.float32]
+Rgb = tuple[float, float, float]
+
+SUN_MAP_SIZE = 1024
+SKY_MAP_SIZE = 320
+SKY_DIRECTIONS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """A dome of radiance.
+
+    Attributes:
+        radiance: (H, W, 3) linear RGB, equirectangular: the centre of column c looks at compass
+            direction ``((c + 0.5) / W - 0.5) * 360`` degrees clockwise from north, rows run from
+            the zenith to the nadir. Radiance 1 is a white surface under a uniform sky of 1.
+    """
+
+    radiance: Float32
+
+    def rotated(self, degrees: float) -> Sky:
+        """Return the sky turned clockwise (seen from above), to whole columns."""
+        columns = round(degrees / 360.0 * self.radiance.shape[1])
+        return Sky(np.roll(self.radiance, columns, axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """The illumination of one photograph.
+
+    Attributes:
+        sky: the dome.
+        sun_azimuth_deg: compass direction of the sun, degrees clockwise from north.
+        sun_elevation_deg: height of the sun above the horizon, degrees.
+        sun_rgb: irradiance on a surface that faces the sun; (0, 0, 0) under clouds.
+        bounce: share of the light that comes back from surfaces that hide the sky.
+        haze_per_m: extinction of the air, 1 / metre; far things fade to the horizon's colour.
+        self_lit: true when textures already hold the light (photogrammetry): no shading at all.
+    """
+
+    sky: Sky
+    sun_azimuth_deg: float = 150.0
+    sun_elevation_deg: float = 45.0
+    sun_rgb: Rgb = (2.2, 2.0, 1.7)
+    bounce: float = 0.2
+    haze_per_m: float = 0.0
+    self_lit: bool = False
+
+    @property
+    def sun_direction(self) -> NDArray[np.float64]:
+        """Unit vector (east, north, up) towards the sun."""
+        return _direction(self.sun_azimuth_deg, self.sun_elevation_deg)
+
+
+class LightField(NamedTuple):
+    """A light and its shadow maps over one region, the form that compiled code reads.
+
+    Attributes:
+        sun_direction: (3,) towards the sun.
+        sun_rgb: (3,) irradiance.
+        sun_maps: (C, N, N) keys of the surfaces nearest to the sun, the finest map first.
+        sun_views: (C, 3, 4) world to (column, row, key).
+        sky_directions: (K, 3) towards parts of the sky.
+        sky_rgb: (K, 3) irradiance of each part on a surface that faces it.
+        sky_maps: (K, n, n) keys as above.
+        sky_views: (K, 3, 4) world to (column, row, key).
+        bounce_rgb: (3,) radiance of what hides the sky.
+        haze_rgb: (3,) colour of the horizon.
+        haze_per_m: extinction.
+        dome: (H, W, 3) radiance of the sky.
+        self_lit: no shading.
+    """
+
+    sun_direction: Float32
+    sun_rgb: Float32
+    sun_maps: Float32
+    sun_views: Float32
+    sky_directions: Float32
+    sky_rgb: Float32
+    sky_maps: Float32
+    sky_views: Float32
+    bounce_rgb: Float32
+    haze_rgb: Float32
+    haze_per_m: float
+    dome: Float32
+    self_lit: bool
+
+
+def build_light_field(
+    mesh: PackedMesh, light: Light, center: NDArray[np.float64], radii_m: tuple[float, ...]
+) -> LightField:
+    """Draw the shadow maps of a light.
+
+    Args:
+        mesh: what casts shadows.
+        light: the light.
+        center: (3,) middle of the region, metres.
+        radii_m: half the width of each of the sun's maps, finest first; the sky's maps cover the
+            last. Points outside are lit.
+
+    Returns:
+        The light and its maps.
+    """
+    sun = light.sun_direction
+    has_sun = max(light.sun_rgb) > 0.0 and not light.self_lit
+    sun_views, sun_maps = _shadow_maps(
+        mesh, [sun for _ in radii_m] if has_sun else [], center, list(radii_m), SUN_MAP_SIZE
+    )
+    directions = [] if light.self_lit else _sky_directions()
+    sky_views, sky_maps = _shadow_maps(
+        mesh, directions, center, [radii_m[-1]] * len(directions), SKY_MAP_SIZE
+    )
+    sky_directions = np.array(directions, np.float32).reshape(-1, 3)
+    sky_rgb = _sky_irradiance(light.sky, sky_directions)
+    horizontal = (sky_rgb * np.maximum(sky_directions[:, 2:], 0.0)).sum(0)
+    horizontal = horizontal + np.array(light.sun_rgb) * max(float(sun[2]), 0.0)
+    return LightField(
+        sun_direction=sun.astype(np.float32),
+        sun_rgb=np.array(light.sun_rgb, np.float32) * np.float32(has_sun),
+        sun_maps=sun_maps,
+        sun_views=sun_views,
+        sky_directions=sky_directions,
+        sky_rgb=sky_rgb,
+        sky_maps=sky_maps,
+        sky_views=sky_views,
+        bounce_rgb=(light.bounce * horizontal).astype(np.float32),
+        haze_rgb=_horizon_rgb(light.sky),
+        haze_per_m=float(light.haze_per_m),
+        dome=np.ascontiguousarray(light.sky.radiance, np.float32),
+        self_lit=bool(light.self_lit),
+    )
+
+
+def procedural_sky(
+    rng: np.random.Generator,
+    *,
+    clouds: float,
+    sun_azimuth_deg: float,
+    sun_elevation_deg: float,
+    width: int = 512,
+) -> Sky:
+    """Return a sky with a gradient, a glow around the sun, and clouds.
+
+    Args:
+        rng: source of the clouds' shapes.
+        clouds: share of the sky under cloud, 0 (clear) to 1 (overcast).
+        sun_azimuth_deg: compass direction of the sun, degrees.
+        sun_elevation_deg: height of the sun, degrees.
+        width: columns; half as many rows.
+    """
+    height = width // 2
+    azimuth = ((np.arange(width) + 0.5) / width - 0.5) * (2 * math.pi)
+    elevation = (0.5 - (np.arange(height) + 0.5) / height) * math.pi
+    cos_el = np.cos(elevation)[:, None]
+    z = np.broadcast_to(np.sin(elevation)[:, None], (height, width))
+    rays = np.stack((cos_el * np.sin(azimuth), cos_el * np.cos(azimuth), z), -1)
+    sun = _direction(sun_azimuth_deg, sun_elevation_deg)
+    up = np.clip(z, 0.0, 1.0)[..., None]
+    zenith = np.array([0.14, 0.3, 0.7]) * rng.uniform(0.7, 1.2)
+    horizon = np.array([0.72, 0.82, 0.93]) * rng.uniform(0.85, 1.15)
+    clear = zenith + (horizon - zenith) * (1.0 - up) ** rng.uniform(2.5, 5.0)
+    cos_sun = np.clip(rays @ sun, 0.0, 1.0)[..., None]
+    glow = 0.35 * cos_sun**8 + 2.5 * cos_sun**200 + 30.0 * (cos_sun > math.cos(0.006))
+    warm = np.array([1.0, 0.92, 0.78])
+    density = _cloud_density(rng, rays, clouds)[..., None]
+    lit = rng.uniform(0.85, 1.15) - 0.45 * density * rng.uniform(0.3, 1.0)
+    shadow = np.array([0.97, 0.985, 1.0])
+    cloud = shadow * lit + warm * 0.35 * cos_sun**6
+    radiance = clear + glow * warm
+    radiance = radiance + (cloud - radiance) * np.clip(density * 1.6, 0.0, 1.0)
+    below = np.clip(-z * 20.0, 0.0, 1.0)[..., None]
+    radiance = radiance + (np.array([0.32, 0.31, 0.28]) - radiance) * below
+    return Sky(radiance.astype(np.float32))
+
+
+def _cloud_density(
+    rng: np.random.Generator, rays: NDArray[np.float64], clouds: float
+) -> NDArray[np.float64]:
+    """Return density in [0, 1] of noise on a plane high above, thresholded to the given share."""
+    height = np.clip(rays[..., 2], 0.03, 1.0)
+    x = rays[..., 0] / (height + 0.12)
+    y = rays[..., 1] / (height + 0.12)
+    noise = np.zeros(x.shape)
+    size = 64
+    for octave in range(5):
+        grid = rng.random((size, size))
+        frequency = 0.8 * 2.0**octave
+        u = (x * frequency + rng.uniform(0, size)) % size
+        v = (y * frequency + rng.uniform(0, size)) % size
+        u0, v0 = u.astype(int), v.astype(int)
+        s = (u - u0) ** 2 * (3 - 2 * (u - u0))
+        t = (v - v0) ** 2 * (3 - 2 * (v - v0))
+        u0, v0 = u0 % size, v0 % size
+        u1, v1 = (u0 + 1) % size, (v0 + 1) % size
+        top = grid[v0, u0] * (1 - s) + grid[v0, u1] * s
+        bottom = grid[v1, u0] * (1 - s) + grid[v1, u1] * s
+        noise += (top * (1 - t) + bottom * t) * 0.5**octave
+    upper = noise[rays[..., 2] > 0]
+    threshold = float(np.quantile(upper, np.clip(1.0 - clouds, 0.0, 1.0)))
+    spread = float(upper.std()) + 1e-6
+    density = np.clip((noise - threshold) / spread * 0.8, 0.0, 1.0)
+    faint: NDArray[np.float64] = density * min(clouds * 20.0, 1.0)  # a clear sky stays clear
+    return faint
+
+
+def _direction(azimuth_deg: float, elevation_deg: float) -> NDArray[np.float64]:
+    azimuth, elevation = math.radians(azimuth_deg), math.radians(elevation_deg)
+    return np.array(
+        [
+            math.cos(elevation) * math.sin(azimuth),
+            math.cos(elevation) * math.cos(azimuth),
+            math.sin(elevation),
+        ]
+    )
+
+
+def _sky_directions() -> list[NDArray[np.float64]]:
+    """Return directions that share the upper hemisphere evenly (a Fibonacci spiral)."""
+    directions = []
+    for k in range(SKY_DIRECTIONS):
+        z = (k + 0.5) / SKY_DIRECTIONS
+        directions.append(_direction(k * 137.508, math.degrees(math.asin(z))))
+    return directions
+
+
+def _sky_irradiance(sky: Sky, directions: Float32) -> Float32:
+    """Return (K, 3) irradiance of the part of the dome that is nearest to each direction."""
+    height, width = sky.radiance.shape[:2]
+    step = max(1, width // 64)
+    rows = np.arange(step // 2, max(height // 2, 1), step)
+    columns = np.arange(step // 2, width, step)
+    azimuth = ((columns + 0.5) / width - 0.5) * (2 * math.pi)
+    elevation = (0.5 - (rows + 0.5) / height) * math.pi
+    cos_el = np.cos(elevation)[:, None]
+    z = np.broadcast_to(np.sin(elevation)[:, None], (len(rows), len(columns)))
+    rays = np.stack((cos_el * np.sin(azimuth), cos_el * np.cos(azimuth), z), -1).reshape(-1, 3)
+    weight = np.broadcast_to(cos_el, z.shape).reshape(-1)
+    radiance = np.minimum(sky.radiance[rows][:, columns].reshape(-1, 3), 4.0)  # the sun is apart
+    if len(directions) == 0:
+        return np.zeros((0, 3), np.float32)
+    owner = np.argmax(rays @ directions.T, axis=1)
+    irradiance = np.zeros((len(directions), 3))
+    for k in range(len(directions)):
+        mine = owner == k
+        irradiance[k] = (radiance[mine] * weight[mine, None]).sum(0)
+    unit = np.bincount(owner, weight, len(directions)) @ np.maximum(directions[:, 2], 0.0)
+    return (irradiance / max(float(unit), 1e-9)).astype(np.float32)
+
+
+def _horizon_rgb(sky: Sky) -> Float32:
+    height = sky.radiance.shape[0]
+    band = sky.radiance[int(height * 0.44) : max(int(height * 0.49), int(height * 0.44) + 1)]
+    horizon: Float32 = np.minimum(band, 2.0).mean(axis=(0, 1)).astype(np.float32)
+    return horizon
+
+
+def _shadow_maps(
+    mesh: PackedMesh,
+    directions: list[NDArray[np.float64]],
+    center: NDArray[np.float64],
+    radii_m: list[float],
+    size: int,
+) -> tuple[Float32, Float32]:
+    """Return (C, 3, 4) views and (C, size, size) maps, one for each direction and radius."""
+    views = np.zeros((len(directions), 3, 4), np.float32)
+    maps = np.zeros((len(directions), size, size), np.float32)
+    for i, (direction, radius_m) in enumerate(zip(directions, radii_m, strict=True)):
+        side = np.cross(direction, [0.0, 0.0, 1.0])
+        norm = float(np.linalg.norm(side))
+        side = side / norm if norm > 1e-6 else np.array([1.0, 0.0, 0.0])
+        axes = np.stack((side, np.cross(side, direction), direction))
+        axes[:2] *= size / (2.0 * radius_m)
+        views[i, :, :3] = axes
+        views[i, :, 3] = -(axes @ center)
+        views[i, :2, 3] += size / 2.0
+        screen = mesh.vertices @ views[i, :, :3].T + views[i, :, 3]
+        maps[i] = draw_parallel(mesh, screen, size, size, with_index=False)[0]
+    return views, maps

@@ -1,0 +1,371 @@
+"""The two views of a place: what a camera in the street sees, and the orthophoto.
+
+World frame: metres, x east, y north, z up. Images are (3, H, W) float32 linear radiance; the
+camera's development into sRGB is in :mod:`loc2.scenes.sensor`. The same input gives the same
+output bit for bit on one machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from loc2.cameras import Camera, Equirectangular, Pinhole
+from loc2.frames import heading_to_rotation
+from loc2.scenes.light import Light, build_light_field
+from loc2.scenes.mesh import Mesh
+from loc2.scenes.packed import PackedMesh, pack
+from loc2.scenes.raster import draw_parallel, draw_perspective
+from loc2.scenes.resolve import resolve_aerial, resolve_ground
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+UInt8 = NDArray[np.uint8]
+Terrain = Callable[[Float32, Float32], Float32]
+"""Height of the ground, metres, at (east, north) arrays, metres."""
+
+# rows: right, down and forward of the views east, west, north, south, up, down, in world axes
+CUBE_AXES = np.array(
+    [
+        [[0, -1, 0], [0, 0, -1], [1, 0, 0]],
+        [[0, 1, 0], [0, 0, -1], [-1, 0, 0]],
+        [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+        [[-1, 0, 0], [0, 0, -1], [0, -1, 0]],
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
+    ],
+    np.float64,
+)
+
+GROUND_SHADOW_RADII_M = (20.0, 90.0)
+"""Half the widths of the sun's shadow maps around a ground camera, metres."""
+
+
+@dataclass(frozen=True, eq=False)
+class GroundRender:
+    """A ground view with its truth.
+
+    Attributes:
+        rgb: (3, H, W) linear radiance.
+        range_m: (H, W) distance along the ray of each pixel's centre, metres; inf is sky.
+        classes: (H, W) values of ``SemanticClass``.
+        camera: the camera.
+        position: (3,) camera position (east, north, up), metres.
+        heading_deg: degrees clockwise from north to the camera's forward axis.
+    """
+
+    rgb: Float32
+    range_m: Float32
+    classes: UInt8
+    camera: Camera
+    position: Float64
+    heading_deg: float
+
+    @property
+    def depth_m(self) -> Float32:
+        """(H, W) depth of the camera's own kind: z for a pinhole, range for a panorama."""
+        if self.camera.depth_kind == "range":
+            return self.range_m
+        factor = self.camera.range_per_depth(_pixel_centers(self.camera, 0), "z").numpy()
+        depth: Float32 = (self.range_m / factor).astype(np.float32)
+        return depth
+
+    @property
+    def points_m(self) -> Float32:
+        """(H, W, 3) world points (east, north, up) of the pixels, inf or nan in the sky."""
+        rays = _world_rays(self.camera, self.heading_deg, 0)
+        with np.errstate(invalid="ignore"):
+            return (rays * self.range_m[..., None] + self.position).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class AerialRender:
+    """A view from above with its truth.
+
+    Attributes:
+        rgb: (3, H, W) linear radiance.
+        height_m: (H, W) height z of the topmost surface, metres; -inf outside the mesh.
+        classes: (H, W) values of ``SemanticClass``.
+        center: (2,) world position (east, north) of the image's centre, metres.
+        meters_per_pixel: ground sampling distance.
+        rotation_deg: compass direction of image up, degrees clockwise from north.
+        lean: shift to image (right, up), metres, of what stands one metre above the ground.
+        terrain: the ground that stays in place when the rest leans; None is z = 0.
+    """
+
+    rgb: Float32
+    height_m: Float32
+    classes: UInt8
+    center: Float64
+    meters_per_pixel: float
+    rotation_deg: float
+    lean: tuple[float, float]
+    terrain: Terrain | None
+
+    def to_pixels(self, points: NDArray[np.floating]) -> Float32:
+        """Return (..., 2) pixels (u, v) where world points (..., 3) appear, lean included."""
+        height, width = self.height_m.shape
+        flat = _aerial_screen(
+            points.reshape(-1, 3), self.center, width, height, self.meters_per_pixel,
+            self.rotation_deg, self.lean, self.terrain,
+        )  # fmt: skip
+        return flat[:, :2].reshape((*points.shape[:-1], 2)).astype(np.float32)
+
+
+def render_ground(
+    mesh: Mesh | PackedMesh,
+    camera: Camera,
+    position: ArrayLike,
+    heading_deg: float,
+    *,
+    light: Light,
+    shadow_radii_m: tuple[float, ...] = GROUND_SHADOW_RADII_M,
+) -> GroundRender:
+    """Render what a ground camera sees.
+
+    Panoramas are looked up in six square views around the camera, drawn twice as dense as the
+    panorama; pinhole views are drawn directly. Four samples a pixel.
+
+    Args:
+        mesh: the scene; pack it once with :func:`loc2.scenes.packed.pack` for several views.
+        camera: the camera with its roll and pitch.
+        position: (3,) its position (east, north, up), metres.
+        heading_deg: degrees clockwise from north to its forward axis.
+        light: the illumination.
+        shadow_radii_m: half the widths of the sun's shadow maps, finest first, metres.
+    """
+    packed = pack(mesh) if isinstance(mesh, Mesh) else mesh
+    origin = np.asarray(position, np.float64)
+    field = build_light_field(packed, light, origin, shadow_radii_m)
+    offset = (packed.vertices - origin).astype(np.float32)
+    rays = _world_rays(camera, heading_deg, 1)
+    if isinstance(camera, Pinhole):
+        samples = _pinhole_samples(packed, offset, camera, heading_deg)[None]
+    else:
+        samples = _cube_samples(packed, offset, camera, rays)
+    rgb = np.empty((camera.height, camera.width, 3), np.float32)
+    distance = np.empty((camera.height, camera.width), np.float32)
+    classes = np.empty((camera.height, camera.width), np.uint8)
+    resolve_ground(
+        packed, field, offset, origin, rays, samples, not isinstance(camera, Pinhole),
+        rgb, distance, classes,
+    )  # fmt: skip
+    return GroundRender(
+        rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1)),
+        range_m=distance,
+        classes=classes,
+        camera=camera,
+        position=origin,
+        heading_deg=float(heading_deg),
+    )
+
+
+def render_aerial(
+    mesh: Mesh | PackedMesh,
+    center: ArrayLike,
+    width: int,
+    height: int,
+    meters_per_pixel: float,
+    *,
+    light: Light,
+    rotation_deg: float = 0.0,
+    lean: tuple[float, float] = (0.0, 0.0),
+    terrain: Terrain | None = None,
+) -> AerialRender:
+    """Render an orthophoto.
+
+    Args:
+        mesh: the scene; pack it once with :func:`loc2.scenes.packed.pack` for several views.
+        center: (2,) world position (east, north) of the image's centre, metres.
+        width: pixels.
+        height: pixels.
+        meters_per_pixel: ground sampling distance, metres per pixel.
+        light: the illumination.
+        rotation_deg: compass direction of image up, degrees clockwise from north.
+        lean: shift to image (right, up), metres, of what stands one metre above the ground, as
+            orthophotos made with a terrain model show buildings.
+        terrain: heights of the ground that stays in place when the rest leans; None is z = 0.
+    """
+    packed = pack(mesh) if isinstance(mesh, Mesh) else mesh
+    middle = np.asarray(center, np.float64)
+    screen = _aerial_screen(
+        packed.vertices, middle, width, height, meters_per_pixel, rotation_deg, lean, terrain
+    )
+    fine = (screen * np.array([2.0, 2.0, 1.0])).astype(np.float32)
+    samples = draw_parallel(packed, fine, 2 * width, 2 * height)[1]
+    inside = (
+        (screen[:, 0] > 0) & (screen[:, 0] < width) & (screen[:, 1] > 0) & (screen[:, 1] < height)
+    )
+    level = float(np.median(packed.vertices[inside, 2])) if inside.any() else 0.0
+    radius_m = 0.5 * math.hypot(width, height) * meters_per_pixel + 5.0
+    field = build_light_field(packed, light, np.append(middle, level), (radius_m,))
+    # a line of sight is what the lean maps to one point: one metre down, lean to image left, down
+    sight = _image_to_world(rotation_deg) @ np.array([lean[0], lean[1]])
+    view = np.array([sight[0], sight[1], -1.0])
+    view /= np.linalg.norm(view)
+    rgb = np.empty((height, width, 3), np.float32)
+    top = np.empty((height, width), np.float32)
+    classes = np.empty((height, width), np.uint8)
+    resolve_aerial(packed, field, screen.astype(np.float32), samples, view, rgb, top, classes)
+    return AerialRender(
+        rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1)),
+        height_m=top,
+        classes=classes,
+        center=middle,
+        meters_per_pixel=float(meters_per_pixel),
+        rotation_deg=float(rotation_deg),
+        lean=(float(lean[0]), float(lean[1])),
+        terrain=terrain,
+    )
+
+
+def visible_from_above(
+    ground: GroundRender, aerial: AerialRender, tolerance_m: float = 0.3
+) -> NDArray[np.bool_]:
+    """Return which ground pixels show a point that the orthophoto shows too.
+
+    Args:
+        ground: the ground view.
+        aerial: the orthophoto of the same place.
+        tolerance_m: how far below the topmost surface a point may lie and still count.
+
+    Returns:
+        (H, W) bool; false in the sky, outside the orthophoto, and under what covers the point.
+    """
+    height, width = aerial.height_m.shape
+    seen = np.isfinite(ground.range_m)
+    points = ground.points_m[seen]
+    uv_px = aerial.to_pixels(points)
+    u, v = uv_px[:, 0], uv_px[:, 1]
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    on_top = np.zeros(len(points), np.bool_)
+    # the lowest of the four nearest pixels: on a leaning facade one pixel spans a metre or more
+    top = np.full(int(inside.sum()), np.inf, np.float32)
+    for shift_u, shift_v in ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)):
+        col = np.clip(np.floor(u[inside] + shift_u).astype(int), 0, width - 1)
+        row = np.clip(np.floor(v[inside] + shift_v).astype(int), 0, height - 1)
+        top = np.minimum(top, aerial.height_m[row, col])
+    on_top[inside] = points[inside, 2] >= top - tolerance_m
+    visible = np.zeros(seen.shape, np.bool_)
+    visible[seen] = on_top
+    return visible
+
+
+def world_to_aerial_m(
+    points_xy: ArrayLike, center: ArrayLike, rotation_deg: float = 0.0
+) -> Float64:
+    """Return (..., 2) positions (east_m, north_m) in the frame of an aerial image.
+
+    Args:
+        points_xy: (..., 2) world positions (east, north), metres.
+        center: (2,) world position of the image's centre, metres.
+        rotation_deg: compass direction of image up, degrees clockwise from north.
+    """
+    return (np.asarray(points_xy, np.float64) - np.asarray(center, np.float64)) @ _image_to_world(
+        rotation_deg
+    )
+
+
+def _image_to_world(rotation_deg: float) -> Float64:
+    """Return the (2, 2) rotation from image (right, up) to world (east, north)."""
+    angle = torch.tensor(rotation_deg, dtype=torch.float64)
+    matrix: Float64 = heading_to_rotation(angle).numpy()
+    return matrix
+
+
+def _aerial_screen(
+    points: NDArray[np.floating],
+    center: Float64,
+    width: int,
+    height: int,
+    meters_per_pixel: float,
+    rotation_deg: float,
+    lean: tuple[float, float],
+    terrain: Terrain | None,
+) -> Float64:
+    """Return (N, 3) pixel columns, rows, and heights of world points."""
+    image_m = world_to_aerial_m(points[:, :2], center, rotation_deg)
+    if lean != (0.0, 0.0):
+        above = points[:, 2].astype(np.float64)
+        if terrain is not None:
+            x, y = points[:, 0].astype(np.float32), points[:, 1].astype(np.float32)
+            above = above - terrain(x, y)
+        image_m = image_m + above[:, None] * np.array(lean)
+    return np.stack(
+        (
+            image_m[:, 0] / meters_per_pixel + width / 2,
+            height / 2 - image_m[:, 1] / meters_per_pixel,
+            points[:, 2].astype(np.float64),
+        ),
+        axis=-1,
+    )
+
+
+def _pixel_centers(camera: Camera, extra: int) -> torch.Tensor:
+    """Return (H + extra, W + extra, 2) pixel centres (u, v)."""
+    v, u = torch.meshgrid(
+        torch.arange(camera.height + extra, dtype=torch.float32) + 0.5,
+        torch.arange(camera.width + extra, dtype=torch.float32) + 0.5,
+        indexing="ij",
+    )
+    return torch.stack((u, v), dim=-1)
+
+
+def _heading_matrix(heading_deg: float) -> Float64:
+    """Return the (3, 3) rotation from local (right, forward, up) to world (east, north, up)."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = _image_to_world(heading_deg)
+    return matrix
+
+
+def _world_rays(camera: Camera, heading_deg: float, extra: int) -> Float32:
+    rays = camera.pixels_to_rays(_pixel_centers(camera, extra)).numpy()
+    return np.ascontiguousarray(rays @ _heading_matrix(heading_deg).T.astype(np.float32))
+
+
+def _pinhole_samples(
+    packed: PackedMesh, offset: Float32, camera: Pinhole, heading_deg: float
+) -> NDArray[np.int32]:
+    """Draw the camera's own view with 2x2 samples a pixel."""
+    # the axes of the camera in the world are the rays of its right, down and forward
+    fine = camera.resized(2 * camera.width, 2 * camera.height)
+    axis_px = torch.tensor(
+        [[fine.cx, fine.cy], [fine.cx + fine.fx, fine.cy], [fine.cx, fine.cy + fine.fy]],
+        dtype=torch.float64,
+    )
+    local = fine.pixels_to_rays(axis_px).numpy()
+    forward = local[0]
+    right = local[1] * math.sqrt(2.0) - forward
+    down = local[2] * math.sqrt(2.0) - forward
+    axes = np.stack((right, down, forward)) @ _heading_matrix(heading_deg).T
+    points = np.ascontiguousarray(offset @ axes.T.astype(np.float32))
+    return draw_perspective(
+        packed, points, (fine.fx, fine.fy), (fine.cx, fine.cy), fine.width, fine.height
+    )
+
+
+def _cube_samples(
+    packed: PackedMesh, offset: Float32, camera: Camera, rays: Float32
+) -> NDArray[np.int32]:
+    """Draw the views around the camera that its rays need, twice as dense as the image."""
+    per_radian = camera.width / (2.0 * math.pi)
+    if isinstance(camera, Equirectangular):
+        span = math.radians(camera.elevation_top_deg - camera.elevation_bottom_deg)
+        per_radian = max(per_radian, camera.height / span)
+    size = 2 * math.ceil(2.0 * per_radian)
+    flat = rays.reshape(-1, 3)
+    reach = np.abs(flat[:, :2]).max(axis=1)
+    needed = [True, True, True, True, bool((flat[:, 2] >= reach).any())]
+    needed.append(bool((-flat[:, 2] >= reach).any()))
+    samples = np.full((6, size, size), -1, np.int32)
+    half = size / 2.0
+    for side in range(6):
+        if needed[side]:
+            points = np.ascontiguousarray(offset @ CUBE_AXES[side].T.astype(np.float32))
+            samples[side] = draw_perspective(packed, points, (half, half), (half, half), size, size)
+    return samples
