@@ -102,13 +102,16 @@ def _figures(columns: _Columns) -> dict[str, float | None]:
 def _intervals(ids: list[str], columns: _Columns, seed: int) -> dict[str, list[float] | None]:
     """Bootstrap over places: all samples of a drawn place enter together."""
     rng = np.random.default_rng(seed)
-    places = [np.flatnonzero(np.array(ids) == name) for name in dict.fromkeys(ids)]
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(ids):
+        members.setdefault(name, []).append(index)
+    places = [np.array(indices) for indices in members.values()]
+    all_single = len(places) == len(ids)  # spares joining fifty thousand arrays in each round
     draws: dict[str, list[float]] = {}
     for _ in range(_BOOTSTRAP_ROUNDS):
         chosen = rng.integers(len(places), size=len(places))
-        for name, value in _figures(
-            columns.take(np.concatenate([places[i] for i in chosen]))
-        ).items():
+        drawn = chosen if all_single else np.concatenate([places[i] for i in chosen])
+        for name, value in _figures(columns.take(drawn)).items():
             if value is not None:
                 draws.setdefault(name, []).append(value)
     return {
