@@ -1,0 +1,288 @@
+"""How well a pose explains the matches: one number for each pose, in natural logarithms.
+
+Two kinds of evidence share one interface. :class:`DenseEvidence` reads a score of every ground
+point in every aerial cell; :class:`MatchEvidence` reads a list of matches with unknown outliers.
+A pose is a row (east_m, north_m, heading_deg, scale) of a (P, 4) tensor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from loc2.frames import local_to_aerial
+
+_CHUNK = 1 << 22  # (ground point, pose) pairs looked at together: at most 64 MiB of temporaries
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Single matches, each a vote for the poses that bring its two points together.
+
+    Attributes:
+        source: (M, 2) BEV points (right, forward), units of depth.
+        target: (M, 2) points (east_m, north_m), metres.
+        value: (M,) positive evidence of each match.
+    """
+
+    source: Tensor
+    target: Tensor
+    value: Tensor
+
+
+class Evidence(Protocol):
+    """What the search and the posterior need to know about the matches."""
+
+    @property
+    def votes(self) -> Votes:
+        """The strongest single matches."""
+
+    @property
+    def dropped(self) -> float:
+        """Share of the positive evidence that is not among the votes, in [0, 1]."""
+
+    @property
+    def resolution_m(self) -> float:
+        """Distance in metres over which the evidence changes: a cell, or a match's noise."""
+
+    @property
+    def half_size_m(self) -> tuple[float, float]:
+        """Half the window's extent towards east and north, metres."""
+
+    def score(self, poses: Tensor) -> Tensor:
+        """Return the (P,) evidence of (P, 4) poses."""
+
+    def background(self, poses: Tensor) -> Tensor:
+        """Return (P,) what the votes leave out, at low resolution."""
+
+
+def log_likelihood_ratio(cell_probability: Tensor, dustbin_probability: Tensor) -> Tensor:
+    """Return the evidence of a probability over aerial cells against "anywhere".
+
+    A ground point either has its match where the network says or, with the dustbin's
+    probability, anywhere in the window. Relative to a point that says nothing, a cell's evidence
+    is ``log(n p_cell + p_dustbin)``: its exponential averages to one over the cells, it is zero for
+    a flat distribution, and it is never below the logarithm of the dustbin's probability.
+
+    Args:
+        cell_probability: (G, h, w), with the dustbin it sums to one over the cells.
+        dustbin_probability: (G,) in (0, 1].
+
+    Returns:
+        (G, h, w) scores for :func:`loc2.pose.voting.vote`.
+    """
+    cells = cell_probability.shape[-1] * cell_probability.shape[-2]
+    floor = dustbin_probability.clamp(min=1e-3)[:, None, None]
+    return torch.log(cells * cell_probability + floor)
+
+
+class DenseEvidence:
+    """Scores of every ground point in every aerial cell, interpolated between cell centres."""
+
+    def __init__(
+        self,
+        scores: Tensor,
+        bev: Tensor,
+        *,
+        cell_size_m: float,
+        weights: Tensor | None = None,
+        max_votes: int = 65536,
+    ) -> None:
+        """Keep the scores and find the strongest votes.
+
+        Args:
+            scores: (G, h, w) evidence that ground point g lies in aerial cell (row, col); row 0
+                is the top. Zero is neutral, and stands for everything outside the window.
+            bev: (G, 2) BEV points (right, forward), units of depth.
+            cell_size_m: metres per cell.
+            weights: (G,) factors on the scores; default one.
+            max_votes: how many single matches may vote; the rest counts at low resolution.
+        """
+        if scores.ndim != 3 or bev.shape != (scores.shape[0], 2):
+            raise ValueError(
+                f"scores must be (G, h, w) and bev (G, 2), not {(*scores.shape,)}, {(*bev.shape,)}"
+            )
+        if scores.numel() == 0 or not cell_size_m > 0:
+            raise ValueError("scores are empty or cell_size_m is not positive")
+        self._bev = bev.detach().to(torch.float32)
+        self._weights = (
+            torch.ones_like(self._bev[:, 0]) if weights is None else weights.detach().float()
+        )
+        self._scores = scores.detach().to(torch.float32)
+        self._rows, self._cols = int(scores.shape[1]), int(scores.shape[2])
+        self._cell_size_m = float(cell_size_m)
+        self._votes, self._dropped, voted = self._strongest(max_votes)
+        self._coarse, self._coarse_bev = self._rest(voted)
+
+    @property
+    def votes(self) -> Votes:
+        """The strongest single matches."""
+        return self._votes
+
+    @property
+    def dropped(self) -> float:
+        """Share of the positive evidence that is not among the votes."""
+        return self._dropped
+
+    @property
+    def resolution_m(self) -> float:
+        """The size of a cell."""
+        return self._cell_size_m
+
+    @property
+    def half_size_m(self) -> tuple[float, float]:
+        """Half the window's extent towards east and north, metres."""
+        return self._cols * self._cell_size_m / 2, self._rows * self._cell_size_m / 2
+
+    def score(self, poses: Tensor) -> Tensor:
+        """Return the (P,) sum over ground points of weight times interpolated score."""
+        return self._lookup(self._scores, self._bev, self._weights, poses)
+
+    def background(self, poses: Tensor) -> Tensor:
+        """Return (P,) the evidence that is not among the votes, pooled over cells and points."""
+        ones = torch.ones_like(self._coarse_bev[:, 0])
+        return self._lookup(self._coarse, self._coarse_bev, ones, poses)
+
+    def _lookup(self, maps: Tensor, bev: Tensor, weights: Tensor, poses: Tensor) -> Tensor:
+        poses = poses.to(bev)
+        half = bev.new_tensor(self.half_size_m) * bev.new_tensor((1.0, -1.0))
+        parts = []
+        for chunk in torch.split(poses, max(1, _CHUNK // len(bev))):
+            points = local_to_aerial(bev, chunk[:, 2], chunk[:, :2], chunk[:, 3])  # (P, G, 2)
+            # grid_sample's [-1, 1] spans the window's outer edges, x right and y down.
+            where = (points / half).transpose(0, 1)[:, :, None]
+            found = functional.grid_sample(maps[:, None], where, align_corners=False)
+            parts.append(weights @ found[:, 0, :, 0])
+        return torch.cat(parts) if parts else poses.new_zeros(0)
+
+    def _strongest(self, max_votes: int) -> tuple[Votes, float, tuple[Tensor, Tensor]]:
+        """Return the votes, the share of evidence left out, and the votes' (point, cell)."""
+        cells = self._rows * self._cols
+        flat = self._scores.reshape(len(self._bev), cells)
+        # The threshold comes from every k-th score: exact selection would cost more than voting.
+        stride = max(1, flat.numel() // (1 << 18))
+        index = torch.arange(0, flat.numel(), stride, device=flat.device)
+        sample = flat.reshape(-1)[index] * self._weights[index // cells]
+        keep = max(1, min(len(sample), max_votes // stride))
+        threshold = sample.topk(keep).values[-1].clamp(min=0.0)
+        positive = self._weights > 0
+        per_point = torch.where(
+            positive, threshold / self._weights.clamp(min=1e-30), self._weights.new_tensor(math.inf)
+        )
+        point, cell = (flat > per_point[:, None]).nonzero().unbind(1)
+        value = flat[point, cell] * self._weights[point]
+        if len(value) > max_votes:  # equal scores, which no threshold can tell apart, or chance
+            best = value.topk(max_votes).indices.sort().values
+            point, cell, value = point[best], cell[best], value[best]
+        row = torch.div(cell, self._cols, rounding_mode="floor")
+        half_east, half_north = self.half_size_m
+        east = (cell - row * self._cols + 0.5) * self._cell_size_m - half_east
+        north = half_north - (row + 0.5) * self._cell_size_m
+        total = float(self._weights.clamp(min=0) @ flat.clamp(min=0).sum(1))
+        dropped = 1.0 - float(value.sum()) / total if total > 0 else 0.0
+        votes = Votes(self._bev[point], torch.stack((east, north), -1).to(self._bev), value)
+        return votes, min(max(dropped, 0.0), 1.0), (point, cell)
+
+    def _rest(self, voted: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Pool what is not a vote over blocks of four cells and patches of ground points."""
+        rest = self._scores.reshape(len(self._bev), -1).clone()
+        rest[voted] = 0.0
+        rows, cols = math.ceil(self._rows / 4), math.ceil(self._cols / 4)
+        pooled = functional.adaptive_avg_pool2d(rest.reshape(self._scores.shape), (rows, cols))
+        patch = self._bev.norm(dim=1).quantile(0.9).clamp(min=1e-6) / 5
+        key = torch.round(self._bev / patch).long().clamp(-1000, 1000)
+        unique, group = torch.unique(key[:, 0] * 4001 + key[:, 1], return_inverse=True)
+        maps = pooled.new_zeros(len(unique), rows * cols)
+        maps.index_add_(0, group, pooled.flatten(1) * self._weights[:, None])
+        count = torch.bincount(group, minlength=len(unique)).to(self._bev)
+        centre = torch.zeros_like(self._bev[: len(unique)]).index_add_(0, group, self._bev)
+        return maps.reshape(-1, rows, cols), centre / count[:, None]
+
+
+class MatchEvidence:
+    """A list of matches of which an unknown share is right, up to Gaussian noise.
+
+    The evidence of a match with residual r is ``log(1 + k exp(-r^2 / 2 sigma^2))``, where k is the
+    odds of an inlier times the ratio of the window's area to the noise's ``2 pi sigma^2``: the
+    likelihood of "inlier or uniform outlier" against "uniform outlier".
+    """
+
+    def __init__(
+        self,
+        source: Tensor,
+        target: Tensor,
+        weights: Tensor,
+        *,
+        half_size_m: tuple[float, float],
+        noise_m: float = 1.0,
+        inlier_share: float = 0.2,
+    ) -> None:
+        """Keep the matches.
+
+        Args:
+            source: (N, 2) BEV points (right, forward), units of depth.
+            target: (N, 2) points (east_m, north_m), metres.
+            weights: (N,) weights; only their ratios count. Together they speak as many times as
+                there are effectively different matches, ``sum(w)^2 / sum(w^2)``.
+            half_size_m: half the window's extent towards east and north, metres.
+            noise_m: standard deviation of an inlier's residual in each axis.
+            inlier_share: expected share of inliers, in (0, 1).
+        """
+        self.source, self.target = source.detach().float(), target.detach().float()
+        total = weights.detach().double().sum().clamp(min=1e-300)
+        share = weights.detach().double() / total
+        effective = 1.0 / share.square().sum().clamp(min=1e-300)
+        self.weights = (share * effective).to(self.source)
+        self._half_size_m = half_size_m
+        self.noise_m, self.inlier_share = float(noise_m), float(inlier_share)
+        area = 4.0 * half_size_m[0] * half_size_m[1]
+        odds = self.inlier_share / (1.0 - self.inlier_share)
+        self._gain = odds * area / (2.0 * math.pi * self.noise_m**2)
+
+    @property
+    def votes(self) -> Votes:
+        """All matches with a weight."""
+        kept = self.weights > 0
+        return Votes(self.source[kept], self.target[kept], self.weights[kept])
+
+    @property
+    def dropped(self) -> float:
+        """Nothing is left out."""
+        return 0.0
+
+    @property
+    def resolution_m(self) -> float:
+        """The noise of a match."""
+        return self.noise_m
+
+    @property
+    def half_size_m(self) -> tuple[float, float]:
+        """Half the window's extent towards east and north, metres."""
+        return self._half_size_m
+
+    def score(self, poses: Tensor) -> Tensor:
+        """Return the (P,) log-likelihood ratio of each pose against "all matches are wrong"."""
+        parts = []
+        size = max(1, _CHUNK // max(1, len(self.source)))
+        for chunk in torch.split(poses.to(self.source), size):
+            moved = local_to_aerial(self.source, chunk[:, 2], chunk[:, :2], chunk[:, 3])
+            squared = (moved - self.target).square().sum(-1)
+            inlier = torch.exp(squared * (-0.5 / self.noise_m**2))
+            parts.append(torch.log1p(self._gain * inlier) @ self.weights)
+        return torch.cat(parts) if parts else self.source.new_zeros(0)
+
+    def responsibilities(self, pose: Tensor) -> Tensor:
+        """Return (N,) each match's probability of being an inlier of the (4,) pose."""
+        moved = local_to_aerial(self.source, pose[2], pose[:2], pose[3])
+        squared = (moved - self.target).square().sum(-1)
+        inlier = self._gain * torch.exp(squared * (-0.5 / self.noise_m**2))
+        return inlier / (1.0 + inlier)
+
+    def background(self, poses: Tensor) -> Tensor:
+        """Return zeros: nothing is left out."""
+        return torch.zeros(len(poses)).to(self.source)

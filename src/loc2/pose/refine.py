@@ -1,0 +1,284 @@
+"""From rough candidates to a posterior: alignment, local shape, integration.
+
+The same steps serve every solver; solvers differ only in where their candidates come from.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from loc2.frames import local_to_aerial
+from loc2.pose.evidence import Evidence, Votes
+from loc2.pose.posterior import (
+    PoseMode,
+    PosePosterior,
+    PosePrior,
+    distinct,
+    heading_offset_deg,
+    to_pose,
+)
+from loc2.pose.similarity import weighted_similarity
+
+_QUADRATURE = (-2.0, -1.0, 0.0, 1.0, 2.0)  # standard deviations; 3 points suffice for the scale
+_SUPPORT = 4096  # poses kept in a posterior
+
+
+@dataclass(frozen=True)
+class SearchSteps:
+    """The spacing of a search, and what its candidates are allowed to be.
+
+    Attributes:
+        position_m: spacing of positions.
+        heading_deg: spacing of headings.
+        log_scale: spacing of the scale's logarithm.
+        scale: smallest and largest scale; equal where the scale is known.
+        prior: what is known before matching.
+    """
+
+    position_m: float
+    heading_deg: float
+    log_scale: float
+    scale: tuple[float, float]
+    prior: PosePrior
+
+    @property
+    def spacing(self) -> Tensor:
+        """(D,) spacing of (east, north, heading) and, where it is free, the scale's logarithm."""
+        free = self.scale[1] > self.scale[0]
+        values = (self.position_m, self.position_m, self.heading_deg)
+        return torch.tensor((*values, self.log_scale) if free else values)
+
+    def moved(self, poses: Tensor, offsets: Tensor) -> Tensor:
+        """Return (P, 4) poses plus (P, D) offsets of (east, north, heading, log scale)."""
+        result = poses.clone()
+        result[:, :3] += offsets[:, :3]
+        if offsets.shape[1] == 4:
+            result[:, 3] = (result[:, 3].log() + offsets[:, 3]).exp().clamp(*self.scale)
+        return result
+
+
+def align(
+    poses: Tensor, votes: Votes, reach_m: float, steps: SearchSteps, *, iterations: int = 6
+) -> Tensor:
+    """Move each pose uphill by repeated weighted alignment on the votes that support it.
+
+    A vote's weight is its value times a Gaussian of its residual, whose width shrinks from twice
+    ``reach_m`` to ``reach_m``. This is mean shift on the sum of these Gaussians.
+
+    Returns:
+        (P, 4) poses within the prior and the scale's bounds.
+    """
+    if len(votes.value) == 0:
+        return poses
+    if len(votes.value) > 8192:  # the strongest votes place a pose well enough to go on from
+        best = votes.value.topk(8192).indices
+        votes = Votes(votes.source[best], votes.target[best], votes.value[best])
+    source, target = votes.source[None], votes.target[None]
+    for i in range(iterations):
+        width = reach_m * max(1.0, 2.0 - i / 2)
+        moved = local_to_aerial(source, poses[:, 2], poses[:, :2], poses[:, 3])
+        weights = torch.exp((moved - target).square().sum(-1) * (-0.5 / width**2)) * votes.value
+        count = len(poses)
+        found = weighted_similarity(
+            source.expand(count, -1, -1),
+            target.expand(count, -1, -1),
+            weights,
+            scale=steps.scale if steps.scale[1] > steps.scale[0] else steps.scale[0],
+        )
+        better = torch.cat((found.translation, found.heading_deg[:, None], found.scale[:, None]), 1)
+        fixed = steps.prior.clamp(better)
+        poses = torch.where(found.valid[:, None], fixed, poses)
+    return poses
+
+
+def local_shape(
+    evidence: Evidence, poses: Tensor, steps: SearchSteps, temperature: float, *, step: float
+) -> tuple[Tensor, Tensor]:
+    """Return the Newton step and the covariance at each pose, by central differences.
+
+    Args:
+        evidence: what to differentiate.
+        poses: (P, 4).
+        steps: the search's spacing, the unit of all differences.
+        temperature: divides the evidence.
+        step: length of the differences in units of the spacing.
+
+    Returns:
+        (P, D) offsets to the maximum of the local parabola, at most one spacing long, and
+        (P, D, D) covariances (Laplace's approximation), both in units of the spacing, float64.
+        Standard deviations lie between 1/100 and 1 spacing: flatter directions are left to the
+        search grid.
+    """
+    spacing = steps.spacing.to(poses)
+    d = len(spacing)
+    unit = torch.eye(d, device=poses.device, dtype=poses.dtype)
+    pairs = list(itertools.combinations(range(d), 2))
+    rows = [unit[0] * 0, *unit, *(-unit)]
+    for i, j in pairs:
+        rows += [unit[i] + unit[j], unit[i] - unit[j], unit[j] - unit[i], -unit[i] - unit[j]]
+    offsets = torch.stack(rows) * step * spacing
+    stencil = steps.moved(poses.repeat_interleave(len(offsets), 0), offsets.repeat(len(poses), 1))
+    value = evidence.score(stencil) + steps.prior.log_factor(stencil).clamp(min=-1e4)
+    value = (value / temperature).double().reshape(len(poses), len(offsets))
+    gradient = (value[:, 1 : d + 1] - value[:, d + 1 : 2 * d + 1]) / (2 * step)
+    hessian = value.new_zeros(len(poses), d, d)
+    second = value[:, 1 : d + 1] + value[:, d + 1 : 2 * d + 1] - 2 * value[:, :1]
+    hessian.diagonal(dim1=1, dim2=2).copy_(second / step**2)
+    for k, (i, j) in enumerate(pairs):
+        a, b, c, e = value[:, 2 * d + 1 + 4 * k : 2 * d + 5 + 4 * k].unbind(1)
+        hessian[:, i, j] = hessian[:, j, i] = (a - b - c + e) / (4 * step**2)
+    curvature, axes = torch.linalg.eigh(-hessian)
+    variance = 1.0 / curvature.clamp(min=1.0, max=1e4)
+    covariance = (axes * variance[:, None]) @ axes.transpose(1, 2)
+    newton = (covariance @ gradient[..., None])[..., 0]
+    length = newton.norm(dim=1, keepdim=True).clamp(min=1.0)
+    return newton / length, covariance
+
+
+def climb(
+    evidence: Evidence, poses: Tensor, steps: SearchSteps, temperature: float, *, rounds: int = 3
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Refine poses to the maximum of the evidence itself.
+
+    Returns:
+        (P, 4) poses, their (P,) evidence and (P, D, D) covariances in units of the spacing.
+    """
+    spacing = steps.spacing.to(poses)
+    score = evidence.score(poses) + steps.prior.log_factor(poses)
+    step = min(0.5, 0.5 * evidence.resolution_m / steps.position_m)
+    covariance = torch.zeros(0)
+    for _ in range(rounds):
+        newton, covariance = local_shape(evidence, poses, steps, temperature, step=step)
+        for fraction in (1.0, 0.4):  # the longer step where it helps, else the shorter
+            trial = steps.prior.clamp(steps.moved(poses, newton.to(poses) * spacing * fraction))
+            found = evidence.score(trial) + steps.prior.log_factor(trial)
+            better = found > score
+            poses = torch.where(better[:, None], trial, poses)
+            score = torch.where(better, found, score)
+            newton = torch.where(better[:, None], torch.zeros_like(newton), newton)
+    return poses, score, covariance
+
+
+def integrate(
+    evidence: Evidence,
+    modes: Tensor,
+    scores: Tensor,
+    covariance: Tensor,
+    steps: SearchSteps,
+    temperature: float,
+    *,
+    rest: tuple[Tensor, Tensor],
+    log_tail: Tensor,
+    nms: tuple[float, float],
+    searched: int,
+) -> PosePosterior:
+    """Build the posterior from refined modes and the rest of the search grid.
+
+    Args:
+        evidence: scores poses.
+        modes: (P, 4) refined poses, best first.
+        scores: (P,) their evidence.
+        covariance: (P, D, D) in units of the spacing.
+        steps: the search's spacing.
+        temperature: divides the evidence.
+        rest: (K, 4) poses of the search grid and their (K,) evidence, each standing for one cell
+            of the grid; may be empty.
+        log_tail: logarithm of the summed ``exp(evidence / temperature)`` of the search grid's
+            other poses; minus infinity where there is no grid.
+        nms: distance in metres and degrees within which a pose belongs to a mode.
+        searched: number of poses of the search grid.
+    """
+    spacing = steps.spacing.to(modes)
+    d = len(spacing)
+    axis = torch.tensor(_QUADRATURE, dtype=torch.float64, device=modes.device)
+    lines = [axis] * 3 + [axis[1:-1]] * (d - 3)
+    whitened = torch.cartesian_prod(*lines)
+    factor = torch.linalg.cholesky(covariance)
+    offsets = (whitened @ factor.transpose(1, 2)) * spacing.double()  # (P, Q, D)
+    points = steps.moved(
+        modes.repeat_interleave(len(whitened), 0), offsets.reshape(-1, d).to(modes)
+    )
+    log_volume = factor.diagonal(dim1=1, dim2=2).log().sum(1)  # in cells of the search grid
+    log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double() / temperature
+    log_mass += log_volume.repeat_interleave(len(whitened))
+    owner = torch.arange(len(modes), device=modes.device).repeat_interleave(len(whitened))
+    inside = _first_owner(points, modes, nms)
+    # Grids of two modes may overlap: a point counts for the better one only.
+    log_mass[(inside >= 0) & (inside < owner)] = -math.inf
+
+    rest_poses, rest_scores = rest
+    outside = torch.ones(len(rest_poses), dtype=torch.bool, device=modes.device)
+    for k in range(len(modes)):
+        offset = rest_poses - modes[k]
+        offset[:, 2] = heading_offset_deg(rest_poses[:, 2], modes[k, 2])
+        if d == 4:
+            offset[:, 3] = (rest_poses[:, 3] / modes[k, 3]).log()
+        z = torch.linalg.solve_triangular(
+            factor[k], (offset[:, :d] / spacing).double().T, upper=False
+        )
+        outside &= (z.abs() > 2.5).any(0)
+    log_mass = torch.cat((log_mass, rest_scores[outside].double() / temperature))
+    poses = torch.cat((points, rest_poses[outside]))
+    probability = torch.softmax(torch.cat((log_mass, log_tail[None])), 0)[:-1]
+
+    near = torch.cat((owner, _first_owner(rest_poses[outside], modes, nms)))
+    result = []
+    for k in range(len(modes)):
+        mine = probability * (near == k)
+        mass = float(mine.sum())
+        result.append(
+            PoseMode(
+                to_pose(modes[k]), mass, float(scores[k]), _moments(poses, mine, modes[k], mass)
+            )
+        )
+    result.sort(key=lambda mode: -mode.mass)
+    keep = probability.topk(min(_SUPPORT, len(probability))).indices
+    kept = probability[keep]
+    return PosePosterior(
+        modes=tuple(result),
+        poses=poses[keep].double(),
+        probability=kept,
+        dropped_mass=max(0.0, 1.0 - float(kept.sum())),
+        dropped_evidence=evidence.dropped,
+        searched=searched,
+        temperature=temperature,
+    )
+
+
+def select(
+    evidence: Evidence,
+    candidates: Tensor,
+    steps: SearchSteps,
+    temperature: float,
+    *,
+    nms: tuple[float, float],
+    count: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Refine candidates and keep the best distinct ones: poses, scores, covariances."""
+    aligned = align(candidates, evidence.votes, evidence.resolution_m, steps)
+    both = torch.cat((candidates, aligned))
+    scores = evidence.score(both) + steps.prior.log_factor(both)
+    keep = distinct(both, scores, *nms, 2 * count)
+    poses, scores, covariance = climb(evidence, both[keep], steps, temperature)
+    keep = distinct(poses, scores, *nms, count)
+    return poses[keep], scores[keep], covariance[keep]
+
+
+def _first_owner(poses: Tensor, modes: Tensor, nms: tuple[float, float]) -> Tensor:
+    """Return (K,) the first mode near each pose, or -1."""
+    near = torch.cdist(poses[:, :2], modes[:, :2]) <= nms[0]
+    near &= heading_offset_deg(poses[:, None, 2], modes[None, :, 2]).abs() <= nms[1]
+    first = near.to(torch.uint8).argmax(1)
+    return torch.where(near.any(1), first, torch.full_like(first, -1))
+
+
+def _moments(poses: Tensor, probability: Tensor, mode: Tensor, mass: float) -> Tensor:
+    """Return the (3, 3) second moment about the mode of the poses that belong to it."""
+    offset = (poses - mode)[:, :3].double()
+    offset[:, 2] = heading_offset_deg(poses[:, 2], mode[2]).double()
+    return (offset * (probability / max(mass, 1e-300))[:, None]).T @ offset

@@ -1,0 +1,344 @@
+"""Voting: the score of every pose on a grid of headings, positions and scales, then a posterior.
+
+Each strong match votes, at every heading and scale, for the one position that explains it; the
+votes are spread bilinearly, so that a grid pose's score equals the interpolated evidence of these
+matches exactly. What did not vote is added at low resolution. The best grid poses are refined on
+the full evidence and integrated (:mod:`loc2.pose.refine`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from loc2.frames import heading_to_rotation
+from loc2.pose.evidence import DenseEvidence, Evidence, Votes
+from loc2.pose.posterior import PosePosterior, PosePrior, distinct
+from loc2.pose.refine import SearchSteps, integrate, select
+from loc2.pose.similarity import ScaleOption, scale_bounds
+
+FREE_SCALE = (0.2, 5.0)
+"""What a search takes "free" to mean, metres per unit of depth."""
+
+_CHUNK = {"cpu": 1 << 16, "cuda": 1 << 22}  # (vote, heading) pairs at a time: a CPU's cache, 200 MB
+_REST = 2048  # grid poses of each scale that stay in the running
+
+
+def vote(
+    scores: Tensor,
+    bev: Tensor,
+    *,
+    cell_size_m: float,
+    weights: Tensor | None = None,
+    scale: ScaleOption = 1.0,
+    prior: PosePrior | None = None,
+    heading_step_deg: float = 5.0,
+    position_step_m: float | None = None,
+    temperature: float = 1.0,
+    max_modes: int = 8,
+    max_votes: int | None = None,
+    nms_m: float | None = None,
+    nms_deg: float = 15.0,
+) -> PosePosterior:
+    """Return the posterior over camera poses, given each ground point's score in each aerial cell.
+
+    The score of a pose is the weighted sum of the scores at the transformed ground points, each
+    interpolated between cell centres and zero outside the window. The search covers the whole
+    window and all headings unless a prior narrows it. No randomness; the same inputs give the
+    same answer.
+
+    Args:
+        scores: (G, h, w) evidence (log-likelihood ratio, 0 = neutral) that ground point g lies
+            in cell (row, col); row 0 is the top (north).
+        bev: (G, 2) ground points (right, forward), units of depth.
+        cell_size_m: metres per cell.
+        weights: (G,) factors; default one.
+        scale: metres per unit of depth: a number, bounds, or ``"free"`` for 0.2 to 5.
+        prior: what is known before matching.
+        heading_step_deg: spacing of headings.
+        position_step_m: spacing of positions; default one cell.
+        temperature: divides the scores before they become probabilities; above one where ground
+            points are not independent of each other.
+        max_modes: number of hypotheses to keep.
+        max_votes: number of single matches that vote at each scale; default 65536, fewer where
+            many scales are tried.
+        nms_m: hypotheses nearer than this and ...
+        nms_deg: ... than this are one; default the larger of two cells and 3 m, and 15 degrees.
+
+    Returns:
+        The posterior. Memory: the scores once more, 100 MB of temporaries, and the search grid
+        of one scale (4 bytes a pose).
+    """
+    low, high = bounds = _bounds(scale)
+    evidence = DenseEvidence(
+        scores,
+        bev,
+        cell_size_m=cell_size_m,
+        weights=weights,
+        max_votes=max_votes or (65536 if low == high else 8192),
+    )
+    return search(
+        evidence,
+        scale=bounds,
+        prior=prior or PosePrior(),
+        heading_step_deg=heading_step_deg,
+        position_step_m=position_step_m or cell_size_m,
+        temperature=temperature,
+        max_modes=max_modes,
+        nms=(nms_m or max(2.0 * cell_size_m, 3.0), nms_deg),
+    )
+
+
+def search(
+    evidence: Evidence,
+    *,
+    scale: tuple[float, float],
+    prior: PosePrior,
+    heading_step_deg: float,
+    position_step_m: float,
+    temperature: float,
+    max_modes: int,
+    nms: tuple[float, float],
+) -> PosePosterior:
+    """Search all poses for the given evidence; see :func:`vote` for the arguments."""
+    grid = PoseGrid.over(evidence.half_size_m, prior, heading_step_deg, position_step_m)
+    scales, log_step = _scales(scale, evidence.half_size_m, position_step_m)
+    steps = SearchSteps(position_step_m, grid.heading_step_deg, log_step, scale, prior)
+    votes = evidence.votes
+    found: list[tuple[Tensor, Tensor]] = []
+    rest: list[tuple[Tensor, Tensor]] = []
+    tails: list[Tensor] = []
+    background = torch.zeros(0)
+    for i, value in enumerate(scales):
+        if i % 3 == 0:  # smooth by construction: it may lag behind by a scale
+            background = grid.background(evidence, scales[min(i + 1, len(scales) - 1)])
+            background = background + grid.log_prior(prior, votes.source.device)
+        volume = grid.count(votes, value) + background
+        found.append(grid.maxima(volume, value, count=64))
+        rest.append(grid.best(volume, value, count=_REST))
+        tails.append(_log_tail(volume / temperature, rest[-1][1] / temperature))
+    rest_poses, rest_scores = (torch.cat(parts) for parts in zip(*rest, strict=True))
+    # The best grid poses are scored anew on all the evidence.
+    best = rest_scores.topk(min(_REST, len(rest_scores))).indices
+    rest_scores[best] = evidence.score(rest_poses[best]) + prior.log_factor(rest_poses[best])
+
+    peaks, smooth = (torch.cat(parts) for parts in zip(*found, strict=True))
+    near = (nms[0] / 2, nms[1] / 2)
+    chosen = distinct(rest_poses[best], rest_scores[best], *near, 24)
+    candidates = torch.cat((peaks[distinct(peaks, smooth, *near, 40)], rest_poses[best][chosen]))
+    modes, scores, shape = select(
+        evidence, candidates, steps, temperature, nms=nms, count=max_modes
+    )
+    return integrate(
+        evidence,
+        modes,
+        scores,
+        shape,
+        steps,
+        temperature,
+        rest=(rest_poses, rest_scores),
+        log_tail=torch.stack(tails).logsumexp(0),
+        nms=nms,
+        searched=grid.size * len(scales),
+    )
+
+
+@dataclass(frozen=True)
+class PoseGrid:
+    """A grid of headings and positions: (H, rows, cols), rows from south to north.
+
+    Attributes:
+        headings_deg: (H,) headings.
+        heading_step_deg: their spacing.
+        circular: whether the last heading is a neighbour of the first.
+        south_west_m: position of the first row and column.
+        step_m: spacing of positions.
+        rows: positions towards north.
+        cols: positions towards east.
+    """
+
+    headings_deg: tuple[float, ...]
+    heading_step_deg: float
+    circular: bool
+    south_west_m: tuple[float, float]
+    step_m: float
+    rows: int
+    cols: int
+
+    @staticmethod
+    def over(
+        half_size_m: tuple[float, float], prior: PosePrior, heading_step_deg: float, step_m: float
+    ) -> PoseGrid:
+        """Return the grid that covers the window, or what the prior leaves of it."""
+        full = prior.heading_deg is None or prior.heading_range_deg >= 180
+        if full:
+            count = max(4, round(360 / heading_step_deg))
+            spacing = 360 / count
+            start = 0.0
+        else:
+            assert prior.heading_deg is not None
+            count = 2 * math.ceil(prior.heading_range_deg / heading_step_deg) + 1
+            spacing = 2 * prior.heading_range_deg / (count - 1)
+            start = prior.heading_deg - prior.heading_range_deg
+        headings = tuple((start + i * spacing) % 360 for i in range(count))
+        axes = []
+        for i, half in enumerate(half_size_m):
+            centre = prior.position_m[i] if prior.position_m is not None else 0.0
+            radius = prior.position_radius_m if prior.position_m is not None else math.inf
+            low, high = max(-half, centre - radius), min(half, centre + radius)
+            if low > high:
+                raise ValueError("the position prior lies outside the aerial image")
+            cells = max(1, round((high - low) / step_m))
+            axes.append(((low + high - (cells - 1) * step_m) / 2, cells))
+        (west, cols), (south, rows) = axes
+        return PoseGrid(headings, spacing, full, (west, south), step_m, rows, cols)
+
+    @property
+    def size(self) -> int:
+        """Number of poses."""
+        return len(self.headings_deg) * self.rows * self.cols
+
+    def poses(self, index: Tensor, scale: float) -> Tensor:
+        """Return the (P, 4) poses of flat indices into (H, rows, cols)."""
+        plane = self.rows * self.cols
+        heading = index.new_tensor(self.headings_deg, dtype=torch.float32)[index // plane]
+        east = self.south_west_m[0] + self.step_m * (index % self.cols)
+        north = self.south_west_m[1] + self.step_m * (index % plane // self.cols)
+        return torch.stack((east, north, heading, torch.full_like(heading, scale)), -1)
+
+    def count(self, votes: Votes, scale: float) -> Tensor:
+        """Return (H, rows, cols) the sum of votes, each spread over the four nearest positions."""
+        device = votes.source.device
+        height, width = self.rows + 3, self.cols + 3  # a border takes what falls outside
+        plane = height * width
+        total = torch.zeros(len(self.headings_deg) * plane, device=device)
+        origin = votes.source.new_tensor(self.south_west_m) - self.step_m  # the border's corner
+        start = (votes.target - origin) / self.step_m  # in steps
+        chunk_size = _CHUNK.get(device.type, 1 << 20)
+        per_chunk = max(1, chunk_size // max(1, len(votes.value)))
+        for first in range(0, len(self.headings_deg), per_chunk):
+            chunk = votes.source.new_tensor(self.headings_deg[first : first + per_chunk])
+            turn = heading_to_rotation(chunk) * (scale / self.step_m)  # (H, 2, 2)
+            x = start[:, 0] - turn[:, 0] @ votes.source.T  # (H, M), in steps
+            y = start[:, 1] - turn[:, 1] @ votes.source.T
+            x.clamp_(0, width - 1.001)
+            y.clamp_(0, height - 1.001)
+            col, row = x.floor(), y.floor()
+            x -= col
+            y -= row
+            offset = torch.arange(first, first + len(chunk), device=device)[:, None] * plane
+            index = (row * width + col).long() + offset
+            right = votes.value * x
+            left = votes.value - right
+            upper_right, upper_left = right * y, left * y
+            for shift, part in (
+                (0, left - upper_left),
+                (1, right - upper_right),
+                (width, upper_left),
+                (width + 1, upper_right),
+            ):
+                _add(total, (index + shift).reshape(-1), part.reshape(-1))
+        return total.reshape(-1, height, width)[:, 1 : self.rows + 1, 1 : self.cols + 1]
+
+    def background(self, evidence: Evidence, scale: float) -> Tensor:
+        """Return (H, rows, cols) the rest of the evidence, from a four times coarser grid."""
+        headings = len(self.headings_deg)
+        coarse = PoseGrid(
+            self.headings_deg[::2],
+            self.heading_step_deg * 2,
+            self.circular,
+            # The centre of the first block of four positions.
+            (self.south_west_m[0] + 1.5 * self.step_m, self.south_west_m[1] + 1.5 * self.step_m),
+            self.step_m * 4,
+            math.ceil(self.rows / 4),
+            math.ceil(self.cols / 4),
+        )
+        device = evidence.votes.source.device
+        index = torch.arange(coarse.size, device=device)
+        values = evidence.background(coarse.poses(index, scale))
+        volume = values.reshape(len(coarse.headings_deg), coarse.rows, coarse.cols)
+        size = (4 * coarse.rows, 4 * coarse.cols)
+        volume = functional.interpolate(volume[None], size, mode="bilinear")[0]
+        volume = volume[:, : self.rows, : self.cols].repeat_interleave(2, 0)
+        return volume[:headings]
+
+    def log_prior(self, prior: PosePrior, device: torch.device) -> Tensor:
+        """Return (H, rows, cols) the prior's factors, logarithms."""
+        index = torch.arange(self.size, device=device)
+        if prior.heading_deg is None and prior.position_m is None:
+            return torch.zeros(1, 1, 1, device=device)
+        factor = prior.log_factor(self.poses(index, 1.0))
+        return factor.reshape(-1, self.rows, self.cols)
+
+    def maxima(self, volume: Tensor, scale: float, *, count: int) -> tuple[Tensor, Tensor]:
+        """Return the poses and smoothed scores of the best local maxima of the smoothed volume."""
+        finite = torch.isfinite(volume)
+        smooth = torch.where(finite, volume, volume[finite].min() if finite.any() else 0.0)
+        kernel = smooth.new_tensor((0.25, 0.5, 0.25))
+        blur = (kernel[:, None] * kernel)[None, None]
+        smooth = functional.conv2d(smooth[:, None], blur, padding=1)[:, 0]
+        before, after = self._neighbours(smooth)
+        smooth = 0.25 * before + 0.5 * smooth + 0.25 * after
+        peak = functional.max_pool2d(smooth[:, None], 3, 1, 1)[:, 0]
+        before, after = self._neighbours(peak)
+        peak = torch.maximum(peak, torch.maximum(before, after))
+        where = ((smooth >= peak) & finite).reshape(-1).nonzero()[:, 0]
+        values = smooth.reshape(-1)[where]
+        best = values.topk(min(count, len(values))).indices
+        return self.poses(where[best], scale), values[best]
+
+    def best(self, volume: Tensor, scale: float, *, count: int) -> tuple[Tensor, Tensor]:
+        """Return the poses and scores of the best grid poses."""
+        values, index = volume.reshape(-1).topk(min(count, volume.numel()))
+        kept = torch.isfinite(values)
+        return self.poses(index[kept], scale), values[kept]
+
+    def _neighbours(self, volume: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the volume at the previous and the next heading."""
+        if self.circular:
+            return volume.roll(1, 0), volume.roll(-1, 0)
+        return torch.cat((volume[:1], volume[:-1])), torch.cat((volume[1:], volume[-1:]))
+
+
+def _add(total: Tensor, index: Tensor, value: Tensor) -> None:
+    """Add values at indices, in a result that does not depend on the order of addition."""
+    if total.device.type == "cpu":
+        total.index_add_(0, index, value)  # sequential, hence always the same
+        return
+    # Elsewhere additions come in any order: whole numbers make the order irrelevant.
+    unit = 2.0**-16
+    whole = torch.zeros_like(total, dtype=torch.int64)
+    whole.index_add_(0, index, torch.round(value / unit).long())
+    total += whole.float() * unit
+
+
+def _log_tail(everything: Tensor, kept: Tensor) -> Tensor:
+    """Return the logarithm of the mass of the grid poses that were not kept."""
+    total = everything.double().logsumexp((0, 1, 2))
+    share = (kept.double() - total).exp().sum().clamp(max=1.0 - 1e-12)
+    return total + torch.log1p(-share)
+
+
+def _bounds(scale: ScaleOption) -> tuple[float, float]:
+    return FREE_SCALE if scale == "free" else scale_bounds(scale)
+
+
+def _scales(
+    bounds: tuple[float, float], half_size_m: tuple[float, float], step_m: float
+) -> tuple[list[float], float]:
+    """Return the scales to try and the spacing of their logarithms.
+
+    A point half the window away, farther than most, moves by two position steps from one scale to
+    the next.
+    """
+    low, high = bounds
+    log_step = 2.0 * step_m / max(half_size_m)
+    if high <= low:
+        return [low], log_step
+    count = max(2, math.ceil(math.log(high / low) / log_step) + 1)
+    spacing = math.log(high / low) / (count - 1)
+    return [low * math.exp(i * spacing) for i in range(count)], spacing
