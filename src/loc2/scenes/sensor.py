@@ -1,0 +1,236 @@
+"""From radiance to photographs: what cameras, their software and compression do to an image.
+
+Ground photos and orthophotos pass through the same few operations with different strengths. All
+randomness comes from the generator that is passed in; parameters can also be given by hand.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional
+
+from loc2.scenes.texture import linear_to_srgb, srgb_to_linear
+
+Float32 = NDArray[np.float32]
+Rgb = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Development:
+    """How radiance becomes an sRGB photograph; the defaults change as little as possible.
+
+    Attributes:
+        exposure_ev: stops above or below automatic exposure.
+        white_balance: factors of red, green and blue, in linear light.
+        veil: light scattered into the lens or the air, added to all pixels, in linear light of
+            the exposed image.
+        veil_rgb: colour of that light.
+        vignetting: share of light lost in the corners (not in panoramas).
+        blur_px: standard deviation of the lens' softness, pixels.
+        resolution: share of the resolution that survives, 1 for all.
+        noise: standard deviation of the noise of a mid grey, sRGB units.
+        contrast: 1 leaves the tone curve, more steepens its middle.
+        saturation: 1 leaves colours, 0 is grey.
+        sharpening: strength of an unsharp mask.
+        jpeg_quality: 1 to 95; 0 for no compression.
+    """
+
+    exposure_ev: float = 0.0
+    white_balance: Rgb = (1.0, 1.0, 1.0)
+    veil: float = 0.0
+    veil_rgb: Rgb = (1.0, 1.0, 1.0)
+    vignetting: float = 0.0
+    blur_px: float = 0.0
+    resolution: float = 1.0
+    noise: float = 0.0
+    contrast: float = 1.0
+    saturation: float = 1.0
+    sharpening: float = 0.0
+    jpeg_quality: int = 0
+
+
+def random_ground_development(rng: np.random.Generator, *, panorama: bool) -> Development:
+    """Draw the development of a ground photo: from a good camera to a poor one."""
+    warmth = rng.normal(0.0, 0.07)
+    return Development(
+        exposure_ev=float(np.clip(rng.normal(0.0, 0.4), -1.0, 0.9)),
+        white_balance=_balance(warmth, rng.normal(0.0, 0.02)),
+        veil=float(rng.uniform(0.0, 0.03)),
+        vignetting=0.0 if panorama else float(rng.uniform(0.0, 0.45)),
+        blur_px=float(rng.uniform(0.2, 0.9)),
+        resolution=float(rng.uniform(0.6, 1.0)) if rng.random() < 0.3 else 1.0,
+        noise=float(rng.exponential(0.008)),
+        contrast=float(rng.uniform(0.85, 1.35)),
+        saturation=float(rng.uniform(0.7, 1.25)),
+        sharpening=float(rng.uniform(0.0, 0.8)) if rng.random() < 0.6 else 0.0,
+        jpeg_quality=int(rng.integers(55, 95)),
+    )
+
+
+def random_aerial_development(rng: np.random.Generator) -> Development:
+    """Draw the development of an orthophoto: haze, colour casts, darkness, lost resolution."""
+    hazy = rng.random() < 0.4
+    return Development(
+        exposure_ev=float(np.clip(rng.normal(-0.25, 0.5), -1.6, 0.8)),
+        white_balance=_balance(rng.normal(0.0, 0.1), rng.normal(0.0, 0.04)),
+        veil=float(rng.uniform(0.02, 0.16) if hazy else rng.uniform(0.0, 0.03)),
+        veil_rgb=(0.75, 0.9, 1.1),
+        blur_px=float(rng.uniform(0.3, 1.3)),
+        resolution=float(rng.uniform(0.45, 1.0)) if rng.random() < 0.5 else 1.0,
+        noise=float(rng.exponential(0.008)),
+        contrast=float(rng.uniform(0.8, 1.4)),
+        saturation=float(rng.uniform(0.5, 1.2)),
+        sharpening=float(rng.uniform(0.0, 1.4)) if rng.random() < 0.6 else 0.0,
+        jpeg_quality=int(rng.integers(45, 95)),
+    )
+
+
+def develop(
+    radiance: Float32,
+    development: Development,
+    rng: np.random.Generator,
+    *,
+    panorama: bool = False,
+    self_lit: bool = False,
+) -> Float32:
+    """Turn linear radiance into an sRGB photograph.
+
+    Args:
+        radiance: (3, H, W) linear radiance.
+        development: what to do.
+        rng: source of the noise.
+        panorama: true when the left and right edges meet.
+        self_lit: true when the radiance is already a developed photograph's (photogrammetry):
+            automatic exposure is left out.
+
+    Returns:
+        (3, H, W) float32 in [0, 1].
+    """
+    gain = 1.0 if self_lit else _automatic_gain(radiance)
+    balance = np.array(development.white_balance, np.float32) * (
+        gain * 2.0**development.exposure_ev
+    )
+    image = radiance * balance.astype(np.float32)[:, None, None]
+    if development.vignetting > 0.0:
+        image = image * _vignette(image.shape[1], image.shape[2], development.vignetting)
+    if development.veil > 0.0:
+        veil = np.array(development.veil_rgb, np.float32) * development.veil
+        image = image * (1.0 - development.veil) + veil.astype(np.float32)[:, None, None]
+    image = _blur(image, development.blur_px, panorama)
+    image = _lose_resolution(image, development.resolution)
+    if not self_lit:
+        image = _shoulder(image)
+    srgb = linear_to_srgb(image)
+    srgb = _contrast(srgb, development.contrast)
+    grey = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), srgb, 1)
+    srgb = grey + development.saturation * (srgb - grey)
+    if development.noise > 0.0:
+        srgb = srgb + _noise(rng, srgb, development.noise)
+    if development.sharpening > 0.0:
+        srgb = srgb + development.sharpening * (srgb - _blur(srgb, 1.0, panorama))
+    srgb = np.clip(srgb, 0.0, 1.0).astype(np.float32)
+    return _jpeg(srgb, development.jpeg_quality) if development.jpeg_quality else srgb
+
+
+def to_uint8(srgb: Float32) -> NDArray[np.uint8]:
+    """Return an (H, W, 3) 8-bit image of a (3, H, W) one in [0, 1]."""
+    return np.ascontiguousarray(np.rint(srgb.transpose(1, 2, 0) * 255.0).astype(np.uint8))
+
+
+def _balance(warmth: float, tint: float) -> Rgb:
+    """Return channel factors: warmth moves blue to red, tint green against both."""
+    return (math.exp(warmth - tint / 2), math.exp(tint), math.exp(-warmth - tint / 2))
+
+
+def _automatic_gain(radiance: Float32) -> float:
+    """Return the factor that brings the image's mean, in a perceptual scale, to a mid grey."""
+    luminance = np.tensordot(np.array([0.2126, 0.7152, 0.0722], np.float32), radiance, 1)
+    sample = np.minimum(luminance[::4, ::4], np.float32(np.quantile(luminance[::4, ::4], 0.98)))
+    mean = float(np.mean(np.sqrt(np.maximum(sample, 0.0)))) ** 2
+    return 0.2 / max(mean, 1e-4)
+
+
+def _shoulder(linear: Float32) -> Float32:
+    """Roll highlights off above 0.7 instead of clipping them."""
+    knee = np.float32(0.7)
+    over = np.maximum(linear - knee, 0.0)
+    rolled: Float32 = np.minimum(linear, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))
+    return rolled.astype(np.float32)
+
+
+def _contrast(srgb: Float32, contrast: float) -> Float32:
+    """Steepen (or flatten) the tone curve around mid grey, ends fixed."""
+    if contrast == 1.0:
+        return srgb
+    low = srgb < 0.5
+    folded = np.where(low, srgb, 1.0 - srgb) * 2.0
+    curved = 0.5 * np.power(np.maximum(folded, 0.0), contrast)
+    result: Float32 = np.where(low, curved, 1.0 - curved).astype(np.float32)
+    return result
+
+
+def _vignette(height: int, width: int, loss: float) -> Float32:
+    y = ((np.arange(height) + 0.5) / height - 0.5)[:, None] * height
+    x = ((np.arange(width) + 0.5) / width - 0.5)[None] * width
+    radius_sq = (x**2 + y**2) / (0.25 * (width**2 + height**2))
+    return (1.0 - loss * radius_sq).astype(np.float32)
+
+
+def _noise(rng: np.random.Generator, srgb: Float32, strength: float) -> Float32:
+    """Return noise that is stronger in the dark, mostly luminance, a little colour."""
+    grey = rng.standard_normal(srgb.shape[1:], np.float32)
+    color = rng.standard_normal(srgb.shape, np.float32)
+    noise: Float32 = (0.8 * grey + 0.4 * color) * (np.float32(strength) * (1.4 - srgb))
+    return noise
+
+
+def _blur(image: Float32, sigma_px: float, wrap: bool) -> Float32:
+    """Blur with a Gaussian, columns first; edges wrap around or repeat."""
+    if sigma_px < 0.15:
+        return image
+    radius = max(1, math.ceil(2.5 * sigma_px))
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    _, height, width = image.shape
+    padded = np.pad(image, ((0, 0), (0, 0), (radius, radius)), "wrap" if wrap else "edge")
+    rows = taps[0] * padded[:, :, :width]
+    for i in range(1, len(taps)):
+        rows += taps[i] * padded[:, :, i : i + width]
+    padded = np.pad(rows, ((0, 0), (radius, radius), (0, 0)), "edge")
+    blurred: Float32 = taps[0] * padded[:, :height]
+    for i in range(1, len(taps)):
+        blurred += taps[i] * padded[:, i : i + height]
+    return blurred
+
+
+def _lose_resolution(image: Float32, share: float) -> Float32:
+    if share >= 0.99:
+        return image
+    height, width = image.shape[1:]
+    small = (max(1, round(height * share)), max(1, round(width * share)))
+    tensor = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None]
+    tensor = functional.interpolate(tensor, small, mode="bilinear", antialias=True)
+    tensor = functional.interpolate(tensor, (height, width), mode="bicubic")
+    restored: Float32 = tensor[0].numpy()
+    return np.maximum(restored, 0.0)
+
+
+def _jpeg(srgb: Float32, quality: int) -> Float32:
+    buffer = io.BytesIO()
+    Image.fromarray(to_uint8(srgb)).save(buffer, "JPEG", quality=quality)
+    decoded = np.asarray(Image.open(buffer))
+    return np.ascontiguousarray(decoded.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+
+
+def linear_rgb(rng: np.random.Generator, low: float, high: float) -> Rgb:
+    """Return a random greyish linear colour between two sRGB brightnesses."""
+    value = np.clip(rng.uniform(low, high) + rng.normal(0.0, 0.02, 3), 0.0, 1.0)
+    red, green, blue = (float(c) for c in srgb_to_linear(value))
+    return red, green, blue
