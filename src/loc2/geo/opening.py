@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from loc2.errors import InputError
@@ -18,6 +16,9 @@ from loc2.geo.mosaic import raster_source, tile_source
 from loc2.geo.raster import RasterImage
 from loc2.geo.source import AerialSource, PlainSource
 from loc2.geo.xyz import DEFAULT_MAX_ZOOM, XYZTiles
+from loc2.inputs.images import load_image
+
+logger = logging.getLogger(__name__)
 
 _MAX_WORLD_FILE_BYTES = 4096
 
@@ -121,15 +122,27 @@ def _open_file(path: Path, options: AerialOptions) -> AerialSource:
         meters_per_pixel = _world_file_resolution(path)
     if meters_per_pixel is None:
         return raster_source([_raster(path, options)], str(path), options.attribution)
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255.0)
+    if options.meters_per_pixel is not None and _is_georeferenced(path, options):
+        logger.warning("%s: is georeferenced; the given metres per pixel are not used", path)
+        return raster_source([_raster(path, options)], str(path), options.attribution)
     return PlainSource(
-        torch.from_numpy(pixels).permute(2, 0, 1).contiguous(),
+        load_image(path, "aerial image"),
         meters_per_pixel,
         str(path),
         center=options.center,
         attribution=options.attribution,
     )
+
+
+def _is_georeferenced(path: Path, options: AerialOptions) -> bool:
+    """Return whether a file of a format that carries georeference does so."""
+    if path.suffix.lower() not in (".tif", ".tiff", ".jp2", ".vrt", ".img"):
+        return False
+    try:
+        _raster(path, options)
+    except InputError:  # also without the extra: the file is then an image like any other
+        return False
+    return True
 
 
 def _world_file_resolution(path: Path) -> float | None:

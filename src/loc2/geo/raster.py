@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -72,7 +73,6 @@ class RasterImage:
         with self._open() as dataset:
             self.width_px, self.height_px = int(dataset.width), int(dataset.height)
             self.transform: Affine = dataset.transform
-            self.crs: pyproj.CRS = self._parse_crs(crs if crs is not None else dataset.crs)
             if dataset.transform.is_identity:
                 georeferenced_otherwise = bool(dataset.gcps[0]) or dataset.rpcs is not None
                 raise InputError(
@@ -85,6 +85,7 @@ class RasterImage:
                 )
             if abs(self.transform.determinant) == 0:
                 raise InputError(f"{self.name}: its geotransform has no area")
+            self.crs: pyproj.CRS = self._parse_crs(crs if crs is not None else dataset.crs)
             self._bands = self._choose_bands(dataset, bands)
             dtypes = {dataset.dtypes[band - 1] for band in self._bands}
             self._is_byte = dtypes == {"uint8"}
@@ -141,7 +142,11 @@ class RasterImage:
         """Open the data set; reading errors inside become one line."""
         rasterio = import_geo("rasterio")
         try:
-            with rasterio.Env(**self._options), rasterio.open(self._location) as dataset:
+            with rasterio.Env(**self._options), warnings.catch_warnings():
+                # A missing georeference is reported as an error, with what to do.
+                warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+                dataset = rasterio.open(self._location)
+            with dataset, rasterio.Env(**self._options):
                 yield dataset
         except rasterio.errors.RasterioError as error:
             reason = " ".join(str(error).split()).replace(self._location, self.name)
