@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from loc2.errors import InputError
+from loc2.inputs.heic import is_heif, open_heif
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.generic] | Tensor
 """A path, a PIL image, an array (H, W) or (H, W, 1, 3 or 4), or a (3, H, W) tensor."""
@@ -69,6 +70,8 @@ def _decode_file(path: Path, name: str) -> npt.NDArray[np.float32]:
         with warnings.catch_warnings():
             # Pillow warns at half of the size it refuses; our own limit follows.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if is_heif(path):
+                return _decode(open_heif(path).to_pillow(), name)
             with Image.open(path) as opened:
                 return _decode(opened, name)
     except UnidentifiedImageError as error:
