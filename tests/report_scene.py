@@ -75,7 +75,7 @@ def aerial_texture(side_px: int = SIDE_PX, seed: int = 0) -> Tensor:
             fill=(52 + shade, 84 + shade, 44 + shade),
         )
     pixels = np.asarray(image, dtype=np.float32) / 255
-    pixels = pixels + rng.normal(0, 0.018, pixels.shape[:2] + (1,)).astype(np.float32)
+    pixels = pixels + rng.normal(0, 0.018, (*pixels.shape[:2], 1)).astype(np.float32)
     return torch.from_numpy(pixels.clip(0, 1)).permute(2, 0, 1).contiguous()
 
 
@@ -105,11 +105,11 @@ def render_ground(aerial: Tensor, camera: Camera, pose: Pose) -> Tensor:
     return torch.where(down > 0, ground, sky).clamp(0, 1)
 
 
-def panorama_camera(width: int = 896, height: int = 448) -> Equirectangular:
+def panorama_camera(width: int = 512, height: int = 256) -> Equirectangular:
     return Equirectangular(width, height)
 
 
-def photo_camera(width: int = 640, height: int = 480) -> Pinhole:
+def photo_camera(width: int = 400, height: int = 300) -> Pinhole:
     return Pinhole.from_hfov(width, height, 70.0, pitch_deg=-6.0)
 
 
@@ -154,7 +154,7 @@ def make_localization(
     depth = DepthMap(flat.depth / scale, flat.kind, scale == 1.0, flat.valid, "flat")
     estimate = Pose(estimate.east_m, estimate.north_m, estimate.heading_deg, scale)
 
-    cell_px = 14 if isinstance(camera, Equirectangular) else 20
+    cell_px = max(8, camera.width // (64 if isinstance(camera, Equirectangular) else 32))
     rows, cols = camera.height // cell_px, camera.width // cell_px
     cell_uv = cell_centers_px(rows, cols, camera.height, camera.width).reshape(-1, 2)
     index = cell_uv.long()

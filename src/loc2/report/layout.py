@@ -16,11 +16,11 @@ from loc2.localization import Localization
 SURFACE_STEP = 0.3
 """Neighbouring pixels whose ranges differ by more than this share lie on different surfaces."""
 ABOVE_GROUND_WEIGHT = 0.08
-"""Walls and crowns, higher than a step above the ground, hide the ground only where it is unseen."""
+"""Walls and crowns, higher than a step above the ground, hide ground only where it is unseen."""
 SPACING = 0.75
 """Distance of the points drawn for one square, in cells of the grid: close enough for no gaps."""
-MAX_SPLIT = 32
-"""The most pieces that one pixel's side is split into; farther ground stays open."""
+MAX_HALVINGS = 5
+"""How often a pixel's side is halved at most; ground that is farther stays open."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,13 @@ def splat(lifted: LiftedImage, uv_px: Tensor, height: int, width: int) -> Tensor
     quads, place = quads[:, inside], place[:, inside]
     across = torch.maximum((place[1] - place[0]).norm(dim=-1), (place[3] - place[2]).norm(dim=-1))
     along = torch.maximum((place[2] - place[0]).norm(dim=-1), (place[3] - place[1]).norm(dim=-1))
-    pieces = torch.stack((across, along), -1).div(SPACING).clamp_min(1).log2().ceil().exp2()
+    halvings = torch.stack((across, along)).div(SPACING).clamp_min(1).log2().ceil().long()
+    kind = halvings[0] * (MAX_HALVINGS + 1) + halvings[1]
+    kind[halvings.amax(0) > MAX_HALVINGS] = -1
     sums = torch.zeros(height * width, 4)
-    for rights, downs in pieces.unique(dim=0).long().tolist():
-        if max(rights, downs) <= MAX_SPLIT:
-            group = (pieces == torch.tensor([rights, downs])).all(-1)
-            _add(sums, quads[:, group], rights, downs, height, width)
+    for index in torch.bincount(kind[kind >= 0]).nonzero()[:, 0].tolist():
+        rights, downs = (2**n for n in divmod(index, MAX_HALVINGS + 1))
+        _add(sums, quads[:, kind == index], rights, downs, height, width)
     total = sums[:, 3].reshape(height, width)
     rgb = (sums[:, :3] / sums[:, 3:].clamp_min(1e-12)).T.reshape(3, height, width)
     return torch.cat((rgb.clamp(0, 1), (total > 0).float()[None]))

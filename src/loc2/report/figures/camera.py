@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse, Wedge
@@ -63,7 +64,7 @@ def draw_camera(
     *,
     pose: Pose | None = None,
     uncertainty: bool = True,
-) -> list[object]:
+) -> list[Artist]:
     """Draw a camera on an aerial panel: dot, heading ray and wedge, 90 % region.
 
     Args:
@@ -79,7 +80,7 @@ def draw_camera(
     shown = pose or localization.pose
     x, y = panel.to_axes(pose_px(localization, shown))
     size = panel.scale * panel.width
-    handles: list[object] = []
+    handles: list[Artist] = []
     if uncertainty:
         half_deg = max(2.0, heading_half_width_deg(localization.covariance))
         # axes angles run counter-clockwise from the right of a y-up frame; y points down here, so
@@ -119,7 +120,7 @@ def draw_camera(
     return [dot, *handles]
 
 
-def draw_truth(axes: Axes, localization: Localization, panel: Panel, truth: Pose) -> list[object]:
+def draw_truth(axes: Axes, localization: Localization, panel: Panel, truth: Pose) -> list[Artist]:
     """Draw a known true pose as a green cross with its heading; return its legend entry."""
     x, y = panel.to_axes(pose_px(localization, truth))
     tip = _ahead(x, y, truth.heading_deg, 0.12 * panel.scale * panel.width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgba
@@ -43,9 +44,10 @@ def draw_matches(
     """Draw the ground image and the aerial image with lines between matched spots.
 
     Matches that agree with the pose are solid, coloured by their bearing from the camera: the
-    strip under the ground image and the ring around the camera show the same colours. Matches
-    that disagree are black, dashed, with crosses. Width and opacity grow with the match probability. The
-    strongest spots in all directions carry numbers in both images.
+    strip over the ground image and the ring around the camera show the same colours. Matches
+    that disagree are black, dashed, with crosses. Both are drawn in their true proportion. Width
+    and opacity grow with the match probability. The strongest spots in all directions carry
+    numbers in both images.
 
     Args:
         localization: what to show.
@@ -64,7 +66,7 @@ def draw_matches(
     ground.show(axes, image_array(localization.ground_image))
     aerial.show(axes, image_array(localization.aerial_image))
     matches = localization.matches
-    shown = spread_selection(matches, limit)
+    shown = proportional_selection(matches, limit)
     agree = matches.inlier[shown]
     if len(shown):
         _draw_lines(axes, matches, shown[~agree], ground, aerial, agree=False)
@@ -91,7 +93,8 @@ def draw_matches(
 def match_panels(localization: Localization) -> tuple[Panel, Panel]:
     """Return where :func:`draw_matches` puts the ground and the aerial image.
 
-    A panorama stands above the aerial image; a photo beside it, both of the same height. One unit of the axes is that height, or the aerial image's height.
+    A panorama stands above the aerial image; a photo beside it, both of the same height. One unit
+    of the axes is the aerial image's height.
     """
     ground_h, ground_w = localization.ground_image.shape[1:]
     aerial_h, aerial_w = localization.aerial_image.shape[1:]
@@ -105,6 +108,18 @@ def match_panels(localization: Localization) -> tuple[Panel, Panel]:
         ground = Panel(0.0, 0.0, 1.0 / ground_h, ground_w, ground_h)
         x0, top = aspect + gap, 0.0
     return ground, Panel(x0, top, 1.0 / aerial_h, aerial_w, aerial_h)
+
+
+def proportional_selection(matches: Matches, limit: int) -> Tensor:
+    """Choose inliers and outliers in their true proportion, each as :func:`spread_selection` does.
+
+    Taking simply the strongest would mostly drop the outliers and flatter the result.
+    """
+    total, good = len(matches.inlier), int(matches.inlier.sum())
+    agree = min(good, round(limit * good / max(total, 1)))
+    order = spread_selection(matches, total)
+    inlier = matches.inlier[order]
+    return torch.cat((order[inlier][:agree], order[~inlier][: max(0, limit - agree)]))
 
 
 def spread_selection(matches: Matches, limit: int, sectors: int = 16) -> Tensor:
@@ -251,7 +266,7 @@ def _bearing_ring(axes: Axes, localization: Localization, aerial: Panel) -> None
     axes.add_collection(ring)
 
 
-def _line_handles() -> list[object]:
+def _line_handles() -> list[Artist]:
     return [
         Line2D([], [], color=BEARING_COLORS(0.7), marker="o", markeredgecolor=INK, markersize=5,
                linewidth=1.6, label="agrees, coloured by bearing (as on strip and ring)"),

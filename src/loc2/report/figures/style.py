@@ -8,10 +8,12 @@ elsewhere in the process and works in threads and servers. Images are drawn over
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -38,8 +40,8 @@ PROBABILITY_COLORS = LinearSegmentedColormap.from_list(
 
 BEARING_COLORS = LinearSegmentedColormap.from_list(
     "loc2_bearing",
-    # a ring through four hues whose lightness rises and falls twice, so that neighbours differ in
-    # lightness too and not in hue alone; forward is yellow, right orange-red, back violet, left blue
+    # a ring of hues with changing lightness, so that directions differ in more than hue:
+    # forward is yellow, right red, back violet, left blue
     [(0.00, "#7b4fc9"), (0.25, "#3aa7f0"), (0.375, "#8fe3d0"), (0.50, "#fff04d"),
      (0.625, "#ffb02e"), (0.75, "#f2593c"), (1.00, "#7b4fc9")],
 )  # fmt: skip
@@ -143,6 +145,8 @@ def fit(axes: Axes, panel: Panel) -> None:
     axes.set_xlim(panel.x0, panel.x0 + panel.scale * panel.width)
     axes.set_ylim(panel.y0 + panel.scale * panel.height, panel.y0)
     axes.set_aspect("equal")
+    axes.set_xticks([])
+    axes.set_yticks([])
     axes.set_axis_off()
 
 
@@ -151,10 +155,10 @@ def title(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="left", fontsize=text_size(axes, 10), color=INK, pad=6)
 
 
-def legend_below(axes: Axes, handles: list[object], columns: int = 2) -> Legend:
+def legend_below(axes: Axes, handles: Sequence[Artist], columns: int = 2) -> Legend:
     """Put a legend under an axes, where it hides nothing."""
     return axes.legend(
-        handles=handles,  # type: ignore[arg-type]
+        handles=list(handles),
         loc="upper center",
         bbox_to_anchor=(0.5, 0.0),
         ncols=columns,
