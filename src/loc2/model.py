@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.errors import WeightsError
-from loc2.features import VARIANTS, VisionTransformer
+from loc2.features import VARIANTS, VisionTransformer, load_vit
 from loc2.frames import cell_centers_px
 from loc2.matching.heads import GroundDescription, GroundHead, HeadConfig, ResidualConvHead
 
@@ -41,6 +41,8 @@ class ModelConfig(BaseModel):
         head: size of the trained heads; None for frozen features alone.
         min_range_m: nearer ground (own vehicle, blurred nadir) is not matched, metres.
         max_range_m: farther points are not matched, metres.
+        vote_temperature: the mean evidence of a pose is divided by this to become a logarithm of
+            its posterior.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -58,6 +60,7 @@ class ModelConfig(BaseModel):
     head: HeadConfig | None = None
     min_range_m: float = 2.0
     max_range_m: float = 35.0
+    vote_temperature: float = Field(default=0.01, gt=0)
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,16 @@ class GroundGrid:
         """Return (3, rows, cols) unit rays of the cell centres in the local frame."""
         rows, cols = self.camera.height, self.camera.width
         return self.camera.pixels_to_rays(cell_centers_px(rows, cols, rows, cols)).permute(2, 0, 1)
+
+    def cell_pixels(self, width_px: int) -> Tensor:
+        """Return (rows, cols, 2) pixels (u, v) of the cell centres in the original image.
+
+        Args:
+            width_px: width of the original image, pixels.
+        """
+        rows, cols = self.camera.height, self.camera.width
+        centers = cell_centers_px(rows, cols, self.bottom_px - self.top_px, width_px)
+        return centers + torch.tensor([0.0, float(self.top_px)])
 
 
 @dataclass(frozen=True)
@@ -251,16 +264,29 @@ def _centre(features: Tensor) -> Tensor:
     return features - features.mean(dim=(-2, -1), keepdim=True)
 
 
-def save_model(model: Loc2Model, path: Path, metadata: dict[str, str]) -> None:
+def packaged_weights(name: str) -> Path:
+    """Return where the package keeps weights of a name, whether or not they are there."""
+    return Path(__file__).parent / "weights" / f"{name}.safetensors"
+
+
+def save_model(
+    model: Loc2Model, path: Path, metadata: dict[str, str], *, include_backbone: bool = True
+) -> None:
     """Write weights with their configuration, atomically.
 
     Args:
         model: what to write, in the precision of its parameters.
         path: safetensors file.
         metadata: licence, training record and so on, all strings.
+        include_backbone: False for heads over the frozen backbone that the package ships; it is
+            then taken from there on loading.
     """
     record = {**metadata, "format": "loc2", "config": model.config.model_dump_json()}
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.contiguous().cpu()
+        for name, tensor in model.state_dict().items()
+        if include_backbone or not name.startswith("backbone.")
+    }
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, record)
     partial.replace(path)
@@ -302,6 +328,9 @@ def load_model(
         raise WeightsError(f"{path}: its configuration is not one this version reads") from error
     with torch.device("meta"):
         model = Loc2Model(config)
+    if not any(name.startswith("backbone.") for name in state):
+        backbone = load_vit(packaged_weights(config.backbone), dtype=dtype).state_dict()
+        state |= {f"backbone.{name}": tensor for name, tensor in backbone.items()}
     expected = model.state_dict()
     if expected.keys() != state.keys() or any(expected[k].shape != state[k].shape for k in state):
         raise WeightsError(f"{path}: tensors do not fit the configuration inside")

@@ -1,6 +1,6 @@
 """Depth of ground images: the protocol, flat ground, files, and models by name."""
 
-from loc2.depth.base import DepthMap, DepthModel, lift_cells
+from loc2.depth.base import DepthMap, DepthModel, lift_cells, lift_pixels
 from loc2.depth.files import DepthUnit, load_depth
 from loc2.depth.flat import FlatGround
 from loc2.depth.registry import depth_model_names, make_depth_model
@@ -12,6 +12,7 @@ __all__ = [
     "FlatGround",
     "depth_model_names",
     "lift_cells",
+    "lift_pixels",
     "load_depth",
     "make_depth_model",
 ]

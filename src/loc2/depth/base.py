@@ -49,11 +49,32 @@ class DepthModel(Protocol):
         ...
 
 
-def lift_cells(depth_map: DepthMap, camera: Camera, rows: int, cols: int) -> tuple[Tensor, Tensor]:
-    """Lift the centres of a grid of cells over a ground image.
+def lift_pixels(depth_map: DepthMap, camera: Camera, uv_px: Tensor) -> tuple[Tensor, Tensor]:
+    """Lift pixels of a ground image with its depth.
 
-    Depth is read at the nearest depth pixel of each centre, never averaged: a mean over a depth
-    edge belongs to neither side.
+    Depth is read at the nearest depth pixel, never averaged: a mean over a depth edge belongs to
+    neither side.
+
+    Args:
+        depth_map: depth of the image; any resolution.
+        camera: camera of the image.
+        uv_px: (..., 2) pixels (u, v) of the camera's image, inside it.
+
+    Returns:
+        (..., 3) points (right, forward, up) in units of depth, zero where invalid, and a (...) bool
+        mask of validity (finite, positive, marked valid).
+    """
+    height, width = depth_map.depth.shape
+    col = (uv_px[..., 0] * (width / camera.width)).long().clamp(0, width - 1)
+    row = (uv_px[..., 1] * (height / camera.height)).long().clamp(0, height - 1)
+    depth = depth_map.depth[row, col]
+    valid = depth_map.valid[row, col] & torch.isfinite(depth) & (depth > 0)
+    safe = torch.where(valid, depth, torch.zeros_like(depth))
+    return camera.lift(uv_px, safe, depth_map.kind), valid
+
+
+def lift_cells(depth_map: DepthMap, camera: Camera, rows: int, cols: int) -> tuple[Tensor, Tensor]:
+    """Lift the centres of a grid of cells that tiles a ground image, see :func:`lift_pixels`.
 
     Args:
         depth_map: depth of the image; any resolution.
@@ -62,14 +83,7 @@ def lift_cells(depth_map: DepthMap, camera: Camera, rows: int, cols: int) -> tup
         cols: columns of cells.
 
     Returns:
-        (rows, cols, 3) points (right, forward, up) in units of depth, zero where invalid, and a
-        (rows, cols) bool mask of validity (finite, positive, marked valid).
+        (rows, cols, 3) points and a (rows, cols) bool mask of validity.
     """
-    height, width = depth_map.depth.shape
-    at_depth = cell_centers_px(rows, cols, height, width).long()
-    index = at_depth[..., 1], at_depth[..., 0]
-    depth = depth_map.depth[index]
-    valid = depth_map.valid[index] & torch.isfinite(depth) & (depth > 0)
-    safe = torch.where(valid, depth, torch.zeros_like(depth))
     uv_px = cell_centers_px(rows, cols, camera.height, camera.width)
-    return camera.lift(uv_px, safe, depth_map.kind), valid
+    return lift_pixels(depth_map, camera, uv_px)

@@ -101,10 +101,16 @@ def _decode(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
         span = 1.0 if top <= 1.0 else 255.0 if top <= 255.0 else 65535.0
         return _grey(np.clip(values / span, 0.0, 1.0))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = np.asarray(image.convert("RGBA"), dtype=np.float32) / 255.0
-        alpha = rgba[..., 3:]
-        return rgba[..., :3] * alpha + _TRANSPARENT * (1.0 - alpha)
-    return np.asarray(image.convert("RGB"), dtype=np.float32) / np.float32(255.0)
+        rgba: npt.NDArray[np.float32] = np.asarray(image.convert("RGBA"), np.float32) / 255.0
+        return _flatten_alpha(rgba)
+    rgb: npt.NDArray[np.float32] = np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
+    return rgb
+
+
+def _flatten_alpha(rgba: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    alpha = rgba[..., 3:]
+    flat: npt.NDArray[np.float32] = rgba[..., :3] * alpha + np.float32(_TRANSPARENT) * (1 - alpha)
+    return flat
 
 
 def _grey(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -135,6 +141,5 @@ def _from_array(image: npt.NDArray[np.generic] | Tensor, name: str) -> npt.NDArr
     else:
         raise InputError(f"{name}: arrays of type {raw.dtype} are no image")
     if values.shape[2] == 4:
-        alpha = values[..., 3:]
-        values = values[..., :3] * alpha + np.float32(_TRANSPARENT) * (1 - alpha)
+        values = _flatten_alpha(values)
     return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values

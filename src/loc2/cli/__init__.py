@@ -1,0 +1,75 @@
+"""The command line: one small file for each command."""
+
+from __future__ import annotations
+
+import sys
+from typing import cast
+
+import typer
+
+from loc2 import __version__
+from loc2.errors import Loc2Error
+
+INPUT_ERROR_EXIT = 2
+INTERRUPTED_EXIT = 130
+
+# typer brings its own copy of click in some versions; this is the usage error of the one in use.
+_UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+
+
+def build_app() -> typer.Typer:
+    """Assemble the commands."""
+    # Imported here: `loc2 --version` should not wait for torch.
+    from loc2.cli.bench import bench
+    from loc2.cli.demo import demo
+    from loc2.cli.eval_pairs import eval_pairs
+    from loc2.cli.localize import localize
+
+    app = typer.Typer(
+        help="Find a ground photo's position and heading in an aerial image, and show why.",
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    evaluate = typer.Typer(help="Measure localization on data with known truth.")
+    app.command()(localize)
+    app.command()(demo)
+    app.command()(bench)
+    evaluate.command("pairs")(eval_pairs)
+    app.add_typer(evaluate, name="eval")
+    return app
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: command-line words without the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, or 2 with one line on standard error for anything the user can mend.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments == ["--version"]:
+        typer.echo(__version__)
+        return 0
+    command = typer.main.get_command(build_app())
+    try:
+        result = command.main(arguments or ["--help"], prog_name="loc2", standalone_mode=False)
+    except _UsageError as error:
+        return _fail(str(getattr(error, "format_message", error.__str__)()))
+    except Loc2Error as error:
+        return _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED_EXIT
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    typer.echo(f"error: {line}", err=True)
+    return INPUT_ERROR_EXIT
+
+
+def run() -> None:
+    """Entry point of the ``loc2`` program."""
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""``loc2 eval pairs``: measure localization on a manifest of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from loc2.cli.options import Device, Quiet, Weights
+from loc2.data.pairs import read_pairs
+from loc2.errors import InputError
+from loc2.evaluation.pairs import Protocol, evaluate_pairs
+from loc2.localizer import Localizer
+from loc2.outputs import write_json
+
+
+def eval_pairs(
+    pairs: Annotated[Path, typer.Argument(help="Manifest of pairs (CSV).")],
+    heading_range: Annotated[
+        float, typer.Option(help="Random turn and prior, half-width, degrees; 180: no prior.")
+    ] = 180.0,
+    window: Annotated[
+        float | None, typer.Option(help="Side of the aerial window, metres; all by default.")
+    ] = None,
+    shift_range: Annotated[
+        float, typer.Option(help="Random offset of the window, half-width on each axis, metres.")
+    ] = 0.0,
+    seeds: Annotated[str, typer.Option(help="Comma-separated; a trial for each.")] = "0",
+    depth: Annotated[
+        str, typer.Option(help="manifest (its depth files, else the default), or a model's name.")
+    ] = "manifest",
+    weights: Weights = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    output: Annotated[Path | None, typer.Option(help="Results file (JSON).")] = None,
+) -> None:
+    """Measure localization on pairs with known poses."""
+    rows = read_pairs(pairs)
+    protocol = Protocol(heading_range, window, shift_range, parse_seeds(seeds), depth)
+    localizer = Localizer.from_pretrained(weights, device)
+    with progress_bar(quiet) as bar:
+        task = bar.add_task("pairs", total=len(rows) * len(protocol.seeds))
+        results = evaluate_pairs(
+            localizer, rows, protocol, lambda done: bar.update(task, completed=done)
+        )
+    results["config"]["manifest"] = pairs.name
+    if output is not None:
+        write_json(output, results)
+    if not quiet:
+        console = Console()
+        console.print(summary_table(results["summary"]))
+        for record in results["pairs"]:
+            if record["status"] != "ok":
+                console.print(f"{record['id']} seed {record['seed']}: {record['status']}")
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Parse comma-separated seeds.
+
+    Raises:
+        InputError: not numbers.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"--seeds: comma-separated numbers expected, got {text!r}") from error
+
+
+def progress_bar(quiet: bool) -> Progress:
+    """Build the progress bar of evaluations."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=quiet,
+    )
+
+
+def summary_table(summary: dict[str, Any]) -> Table:
+    """Build a table of figures, one column for each group."""
+    table = Table(title="share within limits, medians; [guess: centre, random heading]")
+    table.add_column("")
+    for group in summary:
+        table.add_column(group, justify="right")
+    names = [n for n in summary["all"] if n not in ("guess", "interval_95")]
+    for name in names:
+        cells = []
+        for figures in summary.values():
+            value, guess = figures[name], figures["guess"][name]
+            if value is None:
+                cells.append("-")
+            elif name in ("n", "failures"):
+                cells.append(str(value))
+            else:
+                cells.append(f"{value:.2f} [dim]\\[{guess:.2f}][/dim]")
+        table.add_row(name, *cells)
+    return table

@@ -1,0 +1,422 @@
+"""The facade: images in, pose with uncertainty and reasons out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from loc2.cameras import Camera, DepthKind, Equirectangular
+from loc2.depth import (
+    DepthMap,
+    DepthModel,
+    DepthUnit,
+    FlatGround,
+    lift_pixels,
+    load_depth,
+    make_depth_model,
+)
+from loc2.errors import InputError
+from loc2.frames import aerial_m_to_px, cell_centers_px, local_to_aerial
+from loc2.inputs import CameraSpec, ImageLike, load_image, read_camera_file, resolve_camera
+from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
+from loc2.matching import GroundDescription, dual_softmax, evidence_map
+from loc2.model import AerialGrid, GroundGrid, Loc2Model, load_model, packaged_weights
+from loc2.pose.posterior import PosePosterior, PosePrior
+from loc2.pose.voting import vote
+
+DEFAULT_WEIGHTS = "default"
+PANORAMA_HEIGHT_M = 2.5
+"""Camera height assumed for panoramas, which mostly come from vehicles, metres."""
+PINHOLE_HEIGHT_M = 1.6
+"""Camera height assumed for photos, which mostly come from hands, metres."""
+INLIER_M = 2.5
+"""A match is an inlier when the pose brings its point this near to it (the published threshold)."""
+
+_MATCH_TEMPERATURE = 0.1
+_HEATMAP_STEP_M = 1.0
+_HEADING_BINS = 72
+
+
+@dataclass(frozen=True)
+class HeadingPrior:
+    """The heading is known to lie within ``center_deg`` plus or minus ``range_deg``."""
+
+    center_deg: float
+    range_deg: float
+
+
+@dataclass(frozen=True)
+class PositionPrior:
+    """The position is known to lie within ``radius_m`` of (``east_m``, ``north_m``)."""
+
+    east_m: float
+    north_m: float
+    radius_m: float
+
+
+@dataclass(frozen=True)
+class AerialFeatures:
+    """An aerial image as the matching sees it; can be kept for many ground images.
+
+    Attributes:
+        image: (3, H, W) RGB in [0, 1].
+        meters_per_pixel: of the image, metres.
+        descriptors: (D, h, w) unit descriptors of cells.
+        cell_size_m: side of a cell, metres.
+    """
+
+    image: Tensor
+    meters_per_pixel: float
+    descriptors: Tensor
+    cell_size_m: float
+
+
+class Localizer:
+    """Finds ground images in aerial images.
+
+    Args:
+        model: the network.
+        weights: its name, for results.
+        metadata: what its file says of it.
+    """
+
+    def __init__(self, model: Loc2Model, weights: str, metadata: dict[str, str]) -> None:
+        self.model = model.eval()
+        self.weights = weights
+        self.metadata = metadata
+
+    @classmethod
+    def from_pretrained(
+        cls, weights: str | Path | None = None, device: str | None = None
+    ) -> Localizer:
+        """Load weights.
+
+        Args:
+            weights: file, or None for the default weights that come with the package.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ...; the CPU by default.
+
+        Raises:
+            WeightsError: the weights cannot be read or are of another kind.
+            InputError: there is no such device.
+        """
+        path = packaged_weights(DEFAULT_WEIGHTS) if weights is None else Path(weights)
+        model, metadata = load_model(path, _device(device))
+        return cls(model, DEFAULT_WEIGHTS if weights is None else path.name, metadata)
+
+    def aerial_features(self, aerial: ImageLike, meters_per_pixel: float | None) -> AerialFeatures:
+        """Compute what localization needs of an aerial image.
+
+        Args:
+            aerial: north-up aerial image.
+            meters_per_pixel: its ground sampling distance, metres.
+
+        Raises:
+            InputError: the image or the ground sampling distance cannot be used.
+        """
+        mpp = _check_meters_per_pixel(meters_per_pixel)
+        image = load_image(aerial, "aerial image")
+        side_m = max(image.shape[-2:]) * mpp
+        if not 4.0 <= side_m <= 20000.0:
+            raise InputError(
+                f"aerial image: {side_m:.3g} m wide at {mpp:g} metres per pixel; "
+                "check metres per pixel (4 m to 20 km can be used)"
+            )
+        with torch.inference_mode():
+            grid: AerialGrid = self.model.aerial_grid(image, mpp)
+            features = self.model.features(grid.image[None])
+            descriptors = self.model.describe_aerial(features)[0]
+        return AerialFeatures(image, mpp, descriptors, grid.cell_size_m)
+
+    def localize(
+        self,
+        ground: ImageLike,
+        aerial: ImageLike | AerialFeatures,
+        *,
+        camera: Camera | CameraSpec | str | Path | None = None,
+        meters_per_pixel: float | None = None,
+        heading_prior: HeadingPrior | tuple[float, float] | None = None,
+        position_prior: PositionPrior | tuple[float, float, float] | None = None,
+        depth: str | Path | DepthMap | DepthModel = "default",
+        depth_unit: DepthUnit | None = None,
+        depth_kind: DepthKind | None = None,
+        camera_height_m: float | None = None,
+        seed: int = 0,
+    ) -> Localization:
+        """Find where a ground image was taken in an aerial image, and its heading.
+
+        Args:
+            ground: panorama or perspective photo.
+            aerial: north-up aerial image that shows the place, or its features.
+            camera: camera of the ground image, what is known of it, or a JSON file of that; None
+                for a full panorama (an image of 2:1).
+            meters_per_pixel: of the aerial image, metres (not with features, which know it).
+            heading_prior: (degrees, half-width in degrees); the heading is searched only there.
+            position_prior: (east_m, north_m, radius_m); the position is searched only there.
+            depth: ``default``, the name of a depth model, a depth file, a map or a model.
+            depth_unit: unit of a depth file.
+            depth_kind: kind of a depth file.
+            camera_height_m: height of the camera above the ground, metres; 2.5 for panoramas and
+                1.6 for photos by default.
+            seed: of everything drawn at random.
+
+        Returns:
+            The pose with its uncertainty and what it rests on.
+
+        Raises:
+            InputError: something given cannot be used; the message says what and why.
+        """
+        timings: dict[str, float] = {}
+        prior = _prior(heading_prior, position_prior)
+        with _timed(timings, "decode"):
+            ground_image = load_image(ground, "ground image")
+            camera, height_m = _camera(camera, ground_image, camera_height_m)
+        with _timed(timings, "aerial features"):
+            if not isinstance(aerial, AerialFeatures):
+                aerial = self.aerial_features(aerial, meters_per_pixel)
+            elif meters_per_pixel is not None:
+                raise InputError("meters_per_pixel: aerial features know it already; leave it out")
+        _check_position(prior, aerial)
+        with torch.inference_mode():
+            with _timed(timings, "ground features"):
+                grid = self.model.ground_grid(ground_image, camera)
+                features = self.model.features(grid.image[None])
+                rays = grid.cell_rays()[None].to(features)
+                description = self.model.describe_ground(features, rays, grid.wrap)
+            with _timed(timings, "depth"):
+                depth_map = _resolve_depth(
+                    depth, depth_unit, depth_kind, ground_image, camera, height_m, description, grid
+                )
+            with _timed(timings, "matching"):
+                cells = self._match(description, grid, depth_map, camera, aerial)
+            with _timed(timings, "pose"):
+                posterior = vote(
+                    cells.evidence,
+                    cells.bev,
+                    cell_size_m=cells.cell_size_m,
+                    weights=cells.weight,
+                    prior=prior,
+                    temperature=self.model.config.vote_temperature,
+                )
+            matches = _matches(cells, posterior, aerial)
+        return Localization(
+            pose=posterior.pose,
+            covariance=posterior.covariance,
+            confidence=posterior.modes[0].mass,
+            hypotheses=tuple(Hypothesis(mode.pose, mode.mass) for mode in posterior.modes),
+            matches=matches,
+            cells=cells,
+            heatmap=_heatmap(posterior, cells),
+            depth=depth_map,
+            camera=camera,
+            ground_image=ground_image,
+            aerial_image=aerial.image,
+            meters_per_pixel=aerial.meters_per_pixel,
+            timings_s=timings,
+            weights=self.weights,
+            settings={
+                "heading_prior_deg": None if prior.heading_deg is None else prior.heading_deg,
+                "heading_range_deg": prior.heading_range_deg,
+                "position_prior_m": prior.position_m,
+                "position_radius_m": (
+                    prior.position_radius_m if math.isfinite(prior.position_radius_m) else None
+                ),
+                "depth": depth_map.source,
+                "camera_height_m": height_m,
+                "solver": "voting",
+                "seed": seed,
+            },
+        )
+
+    def _match(
+        self,
+        description: GroundDescription,
+        grid: GroundGrid,
+        depth_map: DepthMap,
+        camera: Camera,
+        aerial: AerialFeatures,
+    ) -> GroundCells:
+        """Lift the ground cells and compare them with every aerial cell."""
+        config = self.model.config
+        uv_px = grid.cell_pixels(camera.width).reshape(-1, 2)
+        points, valid = lift_pixels(depth_map, camera, uv_px)
+        distance = points[:, :2].norm(dim=1)
+        if depth_map.metric:
+            valid &= (distance >= config.min_range_m) & (distance <= config.max_range_m)
+        if not valid.any():
+            raise InputError("depth: no part of the ground image has a usable depth")
+        descriptors = description.descriptors[0].flatten(1).T[valid.to(self.model.device)]
+        evidence = evidence_map(descriptors, aerial.descriptors)
+        weight = description.weight[0].flatten()[valid.to(self.model.device)]
+        return GroundCells(
+            ground_px=uv_px[valid],
+            bev=points[valid][:, :2],
+            weight=(weight / weight.sum()).cpu(),
+            evidence=evidence.cpu(),
+            cell_size_m=aerial.cell_size_m,
+        )
+
+
+def _device(name: str | None) -> torch.device:
+    try:
+        device = torch.device(name or "cpu")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name}: not available on this machine") from error
+    return device
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - start
+
+
+def _check_meters_per_pixel(value: float | None) -> float:
+    if value is None:
+        raise InputError("metres per pixel of the aerial image missing; give --meters-per-pixel")
+    if not (math.isfinite(value) and value > 0):
+        raise InputError(f"metres per pixel must be a positive number, got {value}")
+    return float(value)
+
+
+def _prior(
+    heading: HeadingPrior | tuple[float, float] | None,
+    position: PositionPrior | tuple[float, float, float] | None,
+) -> PosePrior:
+    if heading is not None and not isinstance(heading, HeadingPrior):
+        heading = HeadingPrior(*heading)
+    if position is not None and not isinstance(position, PositionPrior):
+        position = PositionPrior(*position)
+    if heading is not None and not (
+        math.isfinite(heading.center_deg) and 0 < heading.range_deg <= 180
+    ):
+        raise InputError("heading prior: needs a heading and a half-width in (0, 180] degrees")
+    if position is not None and not (
+        math.isfinite(position.east_m + position.north_m) and position.radius_m > 0
+    ):
+        raise InputError("position prior: needs finite east and north and a positive radius")
+    return PosePrior(
+        heading_deg=None if heading is None else heading.center_deg % 360.0,
+        heading_range_deg=180.0 if heading is None else heading.range_deg,
+        position_m=None if position is None else (position.east_m, position.north_m),
+        position_radius_m=math.inf if position is None else position.radius_m,
+    )
+
+
+def _check_position(prior: PosePrior, aerial: AerialFeatures) -> None:
+    if prior.position_m is None:
+        return
+    height_px, width_px = aerial.image.shape[-2:]
+    for center_m, side_px in zip(prior.position_m, (width_px, height_px), strict=True):
+        if abs(center_m) - prior.position_radius_m > side_px * aerial.meters_per_pixel / 2:
+            raise InputError("position prior: lies outside the aerial image")
+
+
+def _camera(
+    camera: Camera | CameraSpec | str | Path | None, image: Tensor, height_m: float | None
+) -> tuple[Camera, float]:
+    height_px, width_px = image.shape[-2:]
+    if isinstance(camera, (str, Path)):
+        camera = read_camera_file(camera)
+    if camera is None:
+        camera = CameraSpec()
+    if isinstance(camera, CameraSpec):
+        height_m = height_m if height_m is not None else camera.camera_height_m
+        camera = resolve_camera(camera, width_px, height_px)
+    if (camera.width, camera.height) != (width_px, height_px):
+        raise InputError(
+            f"camera: made for {camera.width}x{camera.height}, the image is {width_px}x{height_px}"
+        )
+    if height_m is None:
+        height_m = PANORAMA_HEIGHT_M if isinstance(camera, Equirectangular) else PINHOLE_HEIGHT_M
+    if not (math.isfinite(height_m) and height_m > 0):
+        raise InputError(f"camera height must be a positive number of metres, got {height_m}")
+    return camera, float(height_m)
+
+
+def _resolve_depth(
+    depth: str | Path | DepthMap | DepthModel,
+    unit: DepthUnit | None,
+    kind: DepthKind | None,
+    image: Tensor,
+    camera: Camera,
+    height_m: float,
+    description: GroundDescription,
+    grid: GroundGrid,
+) -> DepthMap:
+    is_file = isinstance(depth, Path) or (isinstance(depth, str) and Path(depth).suffix != "")
+    if not is_file and (unit is not None or kind is not None):
+        raise InputError("depth unit and kind belong to a depth file; none was given")
+    if isinstance(depth, DepthMap):
+        return depth
+    if is_file:
+        return load_depth(str(depth), camera, unit, kind)
+    if isinstance(depth, str):
+        if depth == "default":
+            own = _own_depth(description, grid, camera, height_m)
+            return own if own is not None else FlatGround(height_m)(image, camera)
+        return make_depth_model(depth, height_m)(image, camera)
+    if isinstance(depth, Path):  # unreachable, but it narrows the type
+        return load_depth(depth, camera, unit, kind)
+    return depth(image, camera)
+
+
+def _own_depth(
+    description: GroundDescription, grid: GroundGrid, camera: Camera, height_m: float
+) -> DepthMap | None:
+    """Spread the depth head's cells over the image."""
+    if description.log_range_ratio is None or description.valid_logit is None:
+        return None
+    size = (grid.bottom_px - grid.top_px, camera.width)
+    maps = torch.stack((description.log_range_ratio[0], description.valid_logit[0]))[None]
+    log_ratio, logit = functional.interpolate(
+        maps.float().cpu(), size=size, mode="bilinear", align_corners=False
+    )[0]
+    depth = torch.zeros(camera.height, camera.width)
+    valid = torch.zeros(camera.height, camera.width, dtype=torch.bool)
+    depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * height_m
+    valid[grid.top_px : grid.bottom_px] = logit > 0
+    return DepthMap(depth, "range", True, valid, "default")
+
+
+def _matches(cells: GroundCells, posterior: PosePosterior, aerial: AerialFeatures) -> Matches:
+    """Give each ground point its most probable aerial cell, and say whether the pose agrees."""
+    height_px, width_px = aerial.image.shape[-2:]
+    _, rows, cols = cells.evidence.shape
+    scores = cells.evidence.flatten(1).T[None].float() / _MATCH_TEMPERATURE
+    probability, best = dual_softmax(scores, 1.0)[0].max(dim=0)
+    span_px = cells.cell_size_m / aerial.meters_per_pixel
+    centers = cell_centers_px(rows, cols, rows * span_px, cols * span_px).reshape(-1, 2)
+    offset = torch.tensor([(width_px - cols * span_px) / 2, (height_px - rows * span_px) / 2])
+    aerial_px = centers[best] + offset
+    pose = posterior.pose
+    moved_m = local_to_aerial(
+        cells.bev,
+        torch.tensor(pose.heading_deg),
+        torch.tensor([pose.east_m, pose.north_m]),
+        pose.scale,
+    )
+    moved_px = aerial_m_to_px(moved_m, width_px, height_px, aerial.meters_per_pixel)
+    distance_m = (moved_px - aerial_px).norm(dim=1) * aerial.meters_per_pixel
+    return Matches(cells.ground_px, aerial_px, cells.bev, probability, distance_m <= INLIER_M)
+
+
+def _heatmap(posterior: PosePosterior, cells: GroundCells) -> Heatmap:
+    _, rows, cols = cells.evidence.shape
+    half_m = (cols * cells.cell_size_m / 2, rows * cells.cell_size_m / 2)
+    bins = (round(2 * half_m[1] / _HEATMAP_STEP_M), round(2 * half_m[0] / _HEATMAP_STEP_M))
+    position = posterior.heatmap(max(bins[0], 1), max(bins[1], 1), half_m)
+    step_deg = 360.0 / _HEADING_BINS
+    index = torch.round(posterior.poses[:, 2] / step_deg).long() % _HEADING_BINS
+    heading = posterior.probability.new_zeros(_HEADING_BINS)
+    heading.index_add_(0, index, posterior.probability)
+    return Heatmap(position, 2 * half_m[1] / max(bins[0], 1), heading)

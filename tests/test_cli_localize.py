@@ -1,0 +1,206 @@
+"""``loc2 localize`` and friends from the command line: outputs, and every kind of bad input."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import CliResult, PairFiles
+
+Cli = Callable[..., CliResult]
+
+POSE_KEYS = {
+    "east_m",
+    "north_m",
+    "heading_deg",
+    "scale",
+    "u_px",
+    "v_px",
+    "meters_per_pixel",
+    "covariance",
+    "confidence",
+    "hypotheses",
+    "weights",
+    "version",
+}
+
+
+def test_localize_writes_pose_and_figures(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "folder"
+    result = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial,
+        "--meters-per-pixel", 0.25, "--output", out,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "heading" in result.out
+    assert sorted(p.name for p in out.iterdir()) == ["matches.png", "overlay.png", "pose.json"]
+    pose = json.loads((out / "pose.json").read_text())
+    assert pose.keys() >= POSE_KEYS
+    assert pose["u_px"] == pytest.approx(96 + pose["east_m"] / 0.25)
+    assert pose["v_px"] == pytest.approx(96 - pose["north_m"] / 0.25)
+    assert np.array(pose["covariance"]).shape == (3, 3)
+    assert 0 <= pose["heading_deg"] < 360
+    assert 0 <= pose["confidence"] <= 1
+    masses = [h["mass"] for h in pose["hypotheses"]]
+    assert masses == sorted(masses, reverse=True)
+    assert sum(masses) <= 1 + 1e-9
+    assert set(pose["hypotheses"][0]) == {"east_m", "north_m", "heading_deg", "scale", "mass"}
+    for name in ("matches.png", "overlay.png"):
+        with Image.open(out / name) as image:
+            assert min(image.size) > 200
+
+
+def test_nothing_matches_means_low_confidence(cli: Cli, pair_files: PairFiles) -> None:
+    result = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25
+    )
+    assert result.code == 0
+    assert "Low confidence" in result.out
+
+
+def test_json_output_is_deterministic_and_priors_hold(cli: Cli, pair_files: PairFiles) -> None:
+    words = (
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+        "--heading-prior", 350, "--heading-range", 20,
+        "--position-prior", "5,-4", "--position-radius", 3, "--json",
+    )  # fmt: skip
+    first, second = cli(*words), cli(*words)
+    assert first.out == second.out
+    pose = json.loads(first.out)
+    assert abs((pose["heading_deg"] - 350 + 180) % 360 - 180) <= 20.01
+    assert np.hypot(pose["east_m"] - 5, pose["north_m"] + 4) <= 3.01
+
+
+def test_quiet_prints_nothing(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    result = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial,
+        "--meters-per-pixel", 0.25, "--quiet", "--output", tmp_path,
+    )  # fmt: skip
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert (tmp_path / "pose.json").exists()
+
+
+def test_photo_with_field_of_view_and_camera_file(
+    cli: Cli, pair_files: PairFiles, tmp_path: Path
+) -> None:
+    common = ("--aerial", pair_files.aerial, "--meters-per-pixel", 0.25, "--json")
+    by_option = cli("localize", pair_files.ground, *common, "--hfov", 90, "--pitch", -5)
+    camera = tmp_path / "camera.json"
+    camera.write_text(
+        json.dumps(
+            {"projection": "pinhole", "width": 640, "height": 320, "fx": 320, "fy": 320,
+             "cx": 320, "cy": 160, "pitch_deg": -5}
+        )
+    )  # fmt: skip
+    by_file = cli("localize", pair_files.ground, *common, "--camera", camera)
+    assert by_option.code == by_file.code == 0
+    assert json.loads(by_option.out) == json.loads(by_file.out)
+    mixed = cli("localize", pair_files.ground, *common, "--camera", camera, "--hfov", 90)
+    mixed.assert_one_line_error("--camera already describes")
+    twice = cli("localize", pair_files.ground, *common, "--camera", camera, "--pitch", 3)
+    twice.assert_one_line_error("pitch_deg", "camera.json")
+
+
+def test_odd_sizes_and_modes_are_localized(cli: Cli, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grey16 = rng.integers(0, 65535, (97, 194), dtype=np.uint16)
+    Image.fromarray(grey16).save(tmp_path / "ground.png")
+    rgba = rng.integers(0, 255, (131, 173, 4), dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "aerial.png")
+    result = cli(
+        "localize", tmp_path / "ground.png", "--aerial", tmp_path / "aerial.png",
+        "--meters-per-pixel", 0.31, "--json",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+
+
+BAD_OPTIONS: list[tuple[tuple[object, ...], str]] = [
+    ((), "metres per pixel of the aerial image missing"),
+    (("--meters-per-pixel", 0), "must be a positive number"),
+    (("--meters-per-pixel", -1), "must be a positive number"),
+    (("--meters-per-pixel", "nan"), "must be a positive number"),
+    (("--meters-per-pixel", "abc"), "--meters-per-pixel"),
+    (("--meters-per-pixel", 1e-6), "check metres per pixel"),
+    (("--meters-per-pixel", 0.2, "--panorama", "--hfov", 90), "contradict"),
+    (("--meters-per-pixel", 0.2, "--hfov", 200), "hfov_deg"),
+    (("--meters-per-pixel", 0.2, "--elevation-top", 30), "belong together"),
+    (("--meters-per-pixel", 0.2, "--heading-prior", 30), "belong together"),
+    (("--meters-per-pixel", 0.2, "--heading-prior", 30, "--heading-range", 0), "half-width"),
+    (("--meters-per-pixel", 0.2, "--position-prior", "3;4", "--position-radius", 4), "EAST,NORTH"),
+    (("--meters-per-pixel", 0.2, "--position-prior", "3,4"), "belong together"),
+    (
+        ("--meters-per-pixel", 0.2, "--position-prior", "900,4", "--position-radius", 4),
+        "lies outside the aerial image",
+    ),
+    (("--meters-per-pixel", 0.2, "--camera-height", -2), "camera_height_m"),
+    (("--meters-per-pixel", 0.2, "--roll", 95), "roll_deg"),
+    (("--meters-per-pixel", 0.2, "--depth", "nonsense"), "neither a file nor a known model"),
+    (("--meters-per-pixel", 0.2, "--depth", "none.npy"), "no such file"),
+    (("--meters-per-pixel", 0.2, "--depth-unit", "m"), "belong to a depth file"),
+    (("--meters-per-pixel", 0.2, "--depth-unit", "furlong"), "--depth-unit"),
+    (("--meters-per-pixel", 0.2, "--weights", "none.safetensors"), "no such weights file"),
+    (("--meters-per-pixel", 0.2, "--device", "abacus"), "not available"),
+    (("--meters-per-pixel", 0.2, "--camera", "none.json"), "cannot be read"),
+    (("--meters-per-pixel", 0.2, "--nonsense"), "nonsense"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS, ids=lambda v: str(v)[:60])
+def test_bad_options_give_one_line(
+    cli: Cli, pair_files: PairFiles, tmp_path: Path, options: tuple[object, ...], message: str
+) -> None:
+    out = tmp_path / "out"
+    result = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, *options, "--output", out
+    )
+    result.assert_one_line_error(message)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_bad_files_give_one_line(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    common = ("--meters-per-pixel", 0.25)
+    cli("localize", text, "--aerial", pair_files.aerial, *common).assert_one_line_error(
+        "ground image", "text.png", "not an image"
+    )
+    cli("localize", pair_files.ground, "--aerial", text, *common).assert_one_line_error(
+        "aerial image", "text.png"
+    )
+    Image.new("RGB", (301, 100)).save(tmp_path / "wide.png")
+    cli(
+        "localize", tmp_path / "wide.png", "--aerial", pair_files.aerial, *common
+    ).assert_one_line_error("301x100", "--hfov")
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"nothing")
+    cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, *common, "--weights", weights
+    ).assert_one_line_error("weights.safetensors")
+    np.save(tmp_path / "depth.npy", np.full((160, 320), np.nan))
+    cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, *common,
+        "--depth", tmp_path / "depth.npy", "--depth-unit", "m",
+    ).assert_one_line_error("no valid depth")  # fmt: skip
+
+
+def test_unwritable_output_leaves_nothing(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("I am a file")
+    cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial,
+        "--meters-per-pixel", 0.25, "--output", blocked / "out",
+    ).assert_one_line_error("output folder")  # fmt: skip
+    assert blocked.read_text() == "I am a file"
+
+
+def test_help_and_version(cli: Cli) -> None:
+    assert cli("--version").out.strip() == "0.1.0"
+    listing = cli("--help")
+    assert listing.code == 0
+    for command in ("localize", "demo", "eval", "bench"):
+        assert command in listing.out
+        assert cli(command, "--help").code == 0
+    cli("nonsense").assert_one_line_error("nonsense")
