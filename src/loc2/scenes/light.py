@@ -78,6 +78,7 @@ class LightField(NamedTuple):
         sun_rgb: (3,) irradiance.
         sun_maps: (C, N, N) keys of the surfaces nearest to the sun, the finest map first.
         sun_views: (C, 3, 4) world to (column, row, key).
+        sun_texel_m: (C,) width of a texel, metres.
         sky_directions: (K, 3) towards parts of the sky.
         sky_rgb: (K, 3) irradiance of each part on a surface that faces it.
         sky_maps: (K, n, n) keys as above.
@@ -93,6 +94,7 @@ class LightField(NamedTuple):
     sun_rgb: Float32
     sun_maps: Float32
     sun_views: Float32
+    sun_texel_m: Float32
     sky_directions: Float32
     sky_rgb: Float32
     sky_maps: Float32
@@ -137,6 +139,7 @@ def build_light_field(
         sun_rgb=np.array(light.sun_rgb, np.float32) * np.float32(has_sun),
         sun_maps=sun_maps,
         sun_views=sun_views,
+        sun_texel_m=np.array(radii_m, np.float32) * np.float32(2.0 / SUN_MAP_SIZE),
         sky_directions=sky_directions,
         sky_rgb=sky_rgb,
         sky_maps=sky_maps,

@@ -12,7 +12,13 @@ import math
 import numpy as np
 from numba import njit
 
-from loc2.scenes.shade import sample_dome, surface_color
+from loc2.scenes.shade import (
+    add_reflection,
+    irradiance,
+    sample_dome,
+    surface_albedo,
+    surface_normal,
+)
 
 _OUTSIDE = 1e-4  # barycentric tolerance of "the ray meets the face"
 
@@ -58,6 +64,33 @@ def resolve_ground(  # type: ignore[no-untyped-def]
         distance: (H, W) output, metres along the ray, inf where there is no surface.
         classes: (H, W) output.
     """
+    # taken out of the tuples once: compiled code counts a reference each time
+    vertices = mesh.vertices
+    faces = mesh.faces
+    uv = mesh.uv
+    material = mesh.material
+    color = mesh.color
+    normals = mesh.normals
+    texels = mesh.texels
+    levels = mesh.levels
+    level_count = mesh.level_count
+    has_alpha = mesh.has_alpha
+    specular = mesh.specular
+    class_id = mesh.class_id
+    sun_direction = light.sun_direction
+    sun_rgb = light.sun_rgb
+    sun_maps = light.sun_maps
+    sun_views = light.sun_views
+    sun_texel_m = light.sun_texel_m
+    sky_directions = light.sky_directions
+    sky_rgb = light.sky_rgb
+    sky_maps = light.sky_maps
+    sky_views = light.sky_views
+    bounce_rgb = light.bounce_rgb
+    dome = light.dome
+    self_lit = light.self_lit
+    haze_rgb = light.haze_rgb
+    haze_per_m = light.haze_per_m
     height, width = distance.shape
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
@@ -102,12 +135,12 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 face = ids[slot]
                 share = hits[slot] * 0.25
                 if face < 0:
-                    r, g, b = sample_dome(light.dome, d0, d1, d2)
+                    r, g, b = sample_dome(dome, d0, d1, d2)
                     red, green, blue = red + share * r, green + share * g, blue + share * b
                     if hits[slot] > major_hits:
                         major, major_t, major_hits = -1, math.inf, hits[slot]
                     continue
-                i, j, k = mesh.faces[face, 0], mesh.faces[face, 1], mesh.faces[face, 2]
+                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
                 a0, a1, a2 = float(offset[i, 0]), float(offset[i, 1]), float(offset[i, 2])
                 b0, b1, b2 = float(offset[j, 0]), float(offset[j, 1]), float(offset[j, 2])
                 c0, c1, c2 = float(offset[k, 0]), float(offset[k, 1]), float(offset[k, 2])
@@ -123,7 +156,7 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 total = wa + wb + wc
                 t = volume / total
                 met = total != 0.0 and min(wa / total, wb / total, wc / total) >= -_OUTSIDE
-                holed = mesh.has_alpha[mesh.material[face]] and hits[slot] < 2
+                holed = has_alpha[material[face]] and hits[slot] < 2
                 if met and not holed and 0.0 < t < best_t:
                     best, best_t = face, t
                 # shading: the mean ray of the samples that see the face
@@ -147,9 +180,8 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 depth = math.sqrt(p0 * p0 + p1 * p1 + p2 * p2)
                 if hits[slot] > major_hits:
                     major, major_t, major_hits = face, depth, hits[slot]
-                uv = mesh.uv[face]
-                du1, dv1, du2, dv2 = uv[1, 0] - uv[0, 0], uv[1, 1] - uv[0, 1], 0.0, 0.0
-                du2, dv2 = uv[2, 0] - uv[0, 0], uv[2, 1] - uv[0, 1]
+                    (uv[face, 1, 0] - uv[face, 0, 0],)
+                    (uv[face, 1, 1] - uv[face, 0, 1],)
                 ta = x0 * pa0 + x1 * pa1 + x2 * pa2
                 tb = x0 * pb0 + x1 * pb1 + x2 * pb2
                 tc = x0 * pc0 + x1 * pc1 + x2 * pc2
@@ -162,24 +194,38 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 t_all = (ta + tb + tc) / total
                 yb, yc = (tb - t_all * wb) / total, (tc - t_all * wc) / total
                 inverse = 1.0 / max(depth, 1e-9)
-                r, g, b = surface_color(
-                    mesh, light, face, fa, fb, fc,
-                    origin[0] + p0, origin[1] + p1, origin[2] + p2,
-                    p0 * inverse, p1 * inverse, p2 * inverse,
-                    xb * du1 + xc * du2, xb * dv1 + xc * dv2,
-                    yb * du1 + yc * du2, yb * dv1 + yc * dv2,
+                vx, vy, vz = p0 * inverse, p1 * inverse, p2 * inverse
+                r, g, b = surface_albedo(
+                    uv, material, color, texels, levels, level_count, face, fa, fb, fc,
+                    xb, xc, yb, yc,
                 )  # fmt: skip
-                if light.haze_per_m > 0.0:
-                    fade = 1.0 - math.exp(-light.haze_per_m * depth)
-                    r += fade * (light.haze_rgb[0] - r)
-                    g += fade * (light.haze_rgb[1] - g)
-                    b += fade * (light.haze_rgb[2] - b)
+                if not self_lit:
+                    nx, ny, nz = surface_normal(
+                        vertices, faces, normals, face, fa, fb, fc, vx, vy, vz
+                    )
+                    lr, lg, lb = irradiance(
+                        sun_direction, sun_rgb, sun_maps, sun_views, sun_texel_m,
+                        sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
+                        origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz,
+                        has_alpha[material[face]],
+                    )  # fmt: skip
+                    r, g, b = r * lr, g * lg, b * lb
+                    mirror = specular[material[face]]
+                    if mirror > 0.0:
+                        r, g, b = add_reflection(
+                            dome, bounce_rgb, mirror, r, g, b, nx, ny, nz, vx, vy, vz
+                        )
+                if haze_per_m > 0.0:
+                    fade = 1.0 - math.exp(-haze_per_m * depth)
+                    r += fade * (haze_rgb[0] - r)
+                    g += fade * (haze_rgb[1] - g)
+                    b += fade * (haze_rgb[2] - b)
                 red, green, blue = red + share * r, green + share * g, blue + share * b
             if best < 0:
                 best, best_t = major, major_t
             rgb[row, col, 0], rgb[row, col, 1], rgb[row, col, 2] = red, green, blue
             distance[row, col] = best_t
-            classes[row, col] = mesh.class_id[best] if best >= 0 else 0
+            classes[row, col] = class_id[best] if best >= 0 else 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -198,6 +244,31 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
         top: (H, W) output, height of the topmost surface, metres, -inf where there is none.
         classes: (H, W) output.
     """
+    # as above
+    vertices = mesh.vertices
+    faces = mesh.faces
+    uv = mesh.uv
+    material = mesh.material
+    color = mesh.color
+    normals = mesh.normals
+    texels = mesh.texels
+    levels = mesh.levels
+    level_count = mesh.level_count
+    has_alpha = mesh.has_alpha
+    specular = mesh.specular
+    class_id = mesh.class_id
+    sun_direction = light.sun_direction
+    sun_rgb = light.sun_rgb
+    sun_maps = light.sun_maps
+    sun_views = light.sun_views
+    sun_texel_m = light.sun_texel_m
+    sky_directions = light.sky_directions
+    sky_rgb = light.sky_rgb
+    sky_maps = light.sky_maps
+    sky_views = light.sky_views
+    bounce_rgb = light.bounce_rgb
+    dome = light.dome
+    self_lit = light.self_lit
     height, width = top.shape
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
@@ -228,7 +299,7 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                     if hits[slot] > major_hits:
                         major, major_z, major_hits = -1, -math.inf, hits[slot]
                     continue
-                i, j, k = mesh.faces[face, 0], mesh.faces[face, 1], mesh.faces[face, 2]
+                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
                 ax, ay, az = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
                 bx, by, bz = screen[j, 0] - ax, screen[j, 1] - ay, screen[j, 2] - az
                 cx, cy, cz = screen[k, 0] - ax, screen[k, 1] - ay, screen[k, 2] - az
@@ -240,7 +311,7 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                 wc = (bx * py - by * px) / area
                 if min(wb, wc, 1.0 - wb - wc) >= -_OUTSIDE:
                     z = az + wb * bz + wc * cz
-                    if z > best_z and not (mesh.has_alpha[mesh.material[face]] and hits[slot] < 2):
+                    if z > best_z and not (has_alpha[material[face]] and hits[slot] < 2):
                         best, best_z = face, z
                 px += mean[slot, 0] / hits[slot]
                 py += mean[slot, 1] / hits[slot]
@@ -249,23 +320,32 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                 wa = 1.0 - wb - wc
                 if hits[slot] > major_hits:
                     major, major_z, major_hits = face, az + wb * bz + wc * cz, hits[slot]
-                uv = mesh.uv[face]
-                du1, dv1 = uv[1, 0] - uv[0, 0], uv[1, 1] - uv[0, 1]
-                du2, dv2 = uv[2, 0] - uv[0, 0], uv[2, 1] - uv[0, 1]
-                p = mesh.vertices
-                r, g, b = surface_color(
-                    mesh, light, face, wa, wb, wc,
-                    wa * p[i, 0] + wb * p[j, 0] + wc * p[k, 0],
-                    wa * p[i, 1] + wb * p[j, 1] + wc * p[k, 1],
-                    wa * p[i, 2] + wb * p[j, 2] + wc * p[k, 2],
-                    view[0], view[1], view[2],
-                    (cy * du1 - by * du2) / area, (cy * dv1 - by * dv2) / area,
-                    (bx * du2 - cx * du1) / area, (bx * dv2 - cx * dv1) / area,
+                x = wa * vertices[i, 0] + wb * vertices[j, 0] + wc * vertices[k, 0]
+                y = wa * vertices[i, 1] + wb * vertices[j, 1] + wc * vertices[k, 1]
+                z = wa * vertices[i, 2] + wb * vertices[j, 2] + wc * vertices[k, 2]
+                r, g, b = surface_albedo(
+                    uv, material, color, texels, levels, level_count, face, wa, wb, wc,
+                    cy / area, -by / area, -cx / area, bx / area,
                 )  # fmt: skip
+                if not self_lit:
+                    nx, ny, nz = surface_normal(
+                        vertices, faces, normals, face, wa, wb, wc, view[0], view[1], view[2]
+                    )
+                    lr, lg, lb = irradiance(
+                        sun_direction, sun_rgb, sun_maps, sun_views, sun_texel_m,
+                        sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
+                        x, y, z, nx, ny, nz, has_alpha[material[face]],
+                    )  # fmt: skip
+                    r, g, b = r * lr, g * lg, b * lb
+                    mirror = specular[material[face]]
+                    if mirror > 0.0:
+                        r, g, b = add_reflection(
+                            dome, bounce_rgb, mirror, r, g, b, nx, ny, nz, view[0], view[1], view[2]
+                        )
                 share = hits[slot] * 0.25
                 red, green, blue = red + share * r, green + share * g, blue + share * b
             if best < 0:
                 best, best_z = major, major_z
             rgb[row, col, 0], rgb[row, col, 1], rgb[row, col, 2] = red, green, blue
             top[row, col] = best_z
-            classes[row, col] = mesh.class_id[best] if best >= 0 else 0
+            classes[row, col] = class_id[best] if best >= 0 else 0

@@ -50,7 +50,7 @@ def _bilinear(texels, offset, rows, cols, u, v):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sample_texture(  # type: ignore[no-untyped-def]
-    texels, levels, level_count, u, v, du_dx, dv_dx, du_dy, dv_dy
+    texels, levels, level_count, m, u, v, du_dx, dv_dx, du_dy, dv_dy
 ):
     """Return the linear RGB colour of a texture over the footprint of one pixel.
 
@@ -59,8 +59,9 @@ def sample_texture(  # type: ignore[no-untyped-def]
 
     Args:
         texels: (N, 4) texels.
-        levels: (L, 3) offset, height and width per level.
-        level_count: number of levels.
+        levels: (M, L, 3) offset, height and width per level of each material.
+        level_count: (M,) number of levels.
+        m: index of the material.
         u: texture coordinate, repeats.
         v: texture coordinate, repeats, up.
         du_dx: change of u from one pixel to the next on the right.
@@ -68,29 +69,30 @@ def sample_texture(  # type: ignore[no-untyped-def]
         du_dy: change of u to the next pixel below.
         dv_dy: change of v downwards.
     """
-    rows, cols = levels[0, 1], levels[0, 2]
-    x_len = math.hypot(du_dx * cols, dv_dx * rows)
-    y_len = math.hypot(du_dy * cols, dv_dy * rows)
+    rows, cols = levels[m, 0, 1], levels[m, 0, 2]
+    x_len = math.sqrt((du_dx * cols) ** 2 + (dv_dx * rows) ** 2)
+    y_len = math.sqrt((du_dy * cols) ** 2 + (dv_dy * rows) ** 2)
     if x_len >= y_len:
         long_axis, short_axis, step_u, step_v = x_len, y_len, du_dx, dv_dx
     else:
         long_axis, short_axis, step_u, step_v = y_len, x_len, du_dy, dv_dy
     short_axis = max(short_axis, long_axis / MAX_TAPS, 1.0)
     taps = max(1, min(MAX_TAPS, int(long_axis / short_axis + 0.5)))
-    level = min(math.log2(short_axis), level_count - 1.0)
+    last = level_count[m] - 1
+    level = min(math.log2(short_axis), float(last))
     low = int(level)
     part = level - low
-    high = min(low + 1, level_count - 1)
+    high = min(low + 1, last)
+    low_offset, low_rows, low_cols = levels[m, low, 0], levels[m, low, 1], levels[m, low, 2]
+    high_offset, high_rows, high_cols = levels[m, high, 0], levels[m, high, 1], levels[m, high, 2]
     red = green = blue = 0.0
     for tap in range(taps):
         along = (tap + 0.5) / taps - 0.5
         tap_u = u + along * step_u
         tap_v = v + along * step_v
-        r, g, b = _bilinear(texels, levels[low, 0], levels[low, 1], levels[low, 2], tap_u, tap_v)
+        r, g, b = _bilinear(texels, low_offset, low_rows, low_cols, tap_u, tap_v)
         if part > 0.03:
-            r1, g1, b1 = _bilinear(
-                texels, levels[high, 0], levels[high, 1], levels[high, 2], tap_u, tap_v
-            )
+            r1, g1, b1 = _bilinear(texels, high_offset, high_rows, high_cols, tap_u, tap_v)
             r += part * (r1 - r)
             g += part * (g1 - g)
             b += part * (b1 - b)
@@ -127,27 +129,39 @@ def sample_dome(dome, x, y, z):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _visible(depths, view, x, y, z, bias):  # type: ignore[no-untyped-def]
-    """Return the share of light that reaches a point, and whether the map covers it."""
-    size = depths.shape[0]
-    col = view[0, 0] * x + view[0, 1] * y + view[0, 2] * z + view[0, 3] - 0.5
-    row = view[1, 0] * x + view[1, 1] * y + view[1, 2] * z + view[1, 3] - 0.5
+def _visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
+    """Return the share of light i that reaches a point, and whether its map covers it."""
+    size = maps.shape[1]
+    col = views[i, 0, 0] * x + views[i, 0, 1] * y + views[i, 0, 2] * z + views[i, 0, 3] - 0.5
+    row = views[i, 1, 0] * x + views[i, 1, 1] * y + views[i, 1, 2] * z + views[i, 1, 3] - 0.5
     if col < 1.0 or row < 1.0 or col >= size - 2.0 or row >= size - 2.0:
         return 1.0, False
-    key = view[2, 0] * x + view[2, 1] * y + view[2, 2] * z + view[2, 3] + bias
+    key = views[i, 2, 0] * x + views[i, 2, 1] * y + views[i, 2, 2] * z + views[i, 2, 3] + bias
     c, r = int(col), int(row)
     s, t = col - c, row - r
-    top = (1.0 - s) * (key >= depths[r, c]) + s * (key >= depths[r, c + 1])
-    bottom = (1.0 - s) * (key >= depths[r + 1, c]) + s * (key >= depths[r + 1, c + 1])
+    top = (1.0 - s) * (key >= maps[i, r, c]) + s * (key >= maps[i, r, c + 1])
+    bottom = (1.0 - s) * (key >= maps[i, r + 1, c]) + s * (key >= maps[i, r + 1, c + 1])
     return top + t * (bottom - top), True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def irradiance(light, x, y, z, nx, ny, nz, leaf):  # type: ignore[no-untyped-def]
+def irradiance(  # type: ignore[no-untyped-def]
+    sun_direction, sun_rgb, sun_maps, sun_views, sun_texel_m,
+    sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb, x, y, z, nx, ny, nz, leaf,
+):  # fmt: skip
     """Return the linear RGB light that falls on a surface point.
 
     Args:
-        light: a ``LightField``.
+        sun_direction: this and the next: the arrays of a ``LightField``.
+        sun_rgb: see there.
+        sun_maps: see there.
+        sun_views: see there.
+        sun_texel_m: see there.
+        sky_directions: see there.
+        sky_rgb: see there.
+        sky_maps: see there.
+        sky_views: see there.
+        bounce_rgb: see there.
         x: east, metres.
         y: north, metres.
         z: up, metres.
@@ -157,122 +171,155 @@ def irradiance(light, x, y, z, nx, ny, nz, leaf):  # type: ignore[no-untyped-def
         leaf: true for thin foliage, which light passes through.
     """
     red = green = blue = 0.0
-    sun = light.sun_direction
-    facing = nx * sun[0] + ny * sun[1] + nz * sun[2]
+    facing = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
     if leaf:
         facing = 0.65 * max(facing, 0.0) + 0.25 + 0.2 * max(-facing, 0.0)
     if facing > 0.0:
         share = 1.0
-        for i in range(len(light.sun_maps)):
-            view = light.sun_views[i]
-            texel = 1.0 / math.sqrt(view[0, 0] ** 2 + view[0, 1] ** 2 + view[0, 2] ** 2)
+        for i in range(len(sun_maps)):
+            texel = sun_texel_m[i]
             lift = 1.5 * texel
             share, covered = _visible(
-                light.sun_maps[i], view, x + nx * lift, y + ny * lift, z + nz * lift, 0.5 * texel
-            )
+                sun_maps, sun_views, i,
+                x + nx * lift, y + ny * lift, z + nz * lift, 0.5 * texel,
+            )  # fmt: skip
             if covered:
                 break
         share *= facing
-        red += light.sun_rgb[0] * share
-        green += light.sun_rgb[1] * share
-        blue += light.sun_rgb[2] * share
+        red += sun_rgb[0] * share
+        green += sun_rgb[1] * share
+        blue += sun_rgb[2] * share
     lift = 0.15
-    for i in range(len(light.sky_maps)):
-        d = light.sky_directions[i]
-        facing = nx * d[0] + ny * d[1] + nz * d[2]
+    for i in range(len(sky_maps)):
+        facing = nx * sky_directions[i, 0] + ny * sky_directions[i, 1] + nz * sky_directions[i, 2]
         if leaf:
             facing = 0.7 * max(facing, 0.0) + 0.2
         if facing <= 0.0:
             continue
         share, _ = _visible(
-            light.sky_maps[i],
-            light.sky_views[i],
-            x + nx * lift,
-            y + ny * lift,
-            z + nz * lift,
-            0.1,
-        )
+            sky_maps, sky_views, i,
+            x + nx * lift, y + ny * lift, z + nz * lift, 0.1,
+        )  # fmt: skip
         seen = share * facing
-        hidden = (facing - seen) * 2.0 / len(light.sky_maps)
-        red += light.sky_rgb[i, 0] * seen + light.bounce_rgb[0] * hidden
-        green += light.sky_rgb[i, 1] * seen + light.bounce_rgb[1] * hidden
-        blue += light.sky_rgb[i, 2] * seen + light.bounce_rgb[2] * hidden
+        hidden = (facing - seen) * 2.0 / len(sky_maps)
+        red += sky_rgb[i, 0] * seen + bounce_rgb[0] * hidden
+        green += sky_rgb[i, 1] * seen + bounce_rgb[1] * hidden
+        blue += sky_rgb[i, 2] * seen + bounce_rgb[2] * hidden
     below = 0.5 - 0.5 * nz  # the share of the sphere that the ground fills
     return (
-        red + light.bounce_rgb[0] * below,
-        green + light.bounce_rgb[1] * below,
-        blue + light.bounce_rgb[2] * below,
+        red + bounce_rgb[0] * below,
+        green + bounce_rgb[1] * below,
+        blue + bounce_rgb[2] * below,
     )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def surface_color(  # type: ignore[no-untyped-def]
-    mesh, light, face, wa, wb, wc, x, y, z, vx, vy, vz, du_dx, dv_dx, du_dy, dv_dy
-):
-    """Return the linear RGB radiance that a surface point sends to the viewer.
+def surface_albedo(  # type: ignore[no-untyped-def]
+    uv, material, color, texels, levels, level_count, face, wa, wb, wc,
+    a_dx, b_dx, a_dy, b_dy,
+):  # fmt: skip
+    """Return the linear RGB reflectance of a surface point over the footprint of a pixel.
 
     Args:
-        mesh: a ``PackedMesh``.
-        light: a ``LightField``.
+        uv: this and the next five: arrays of a ``PackedMesh``.
+        material: see there.
+        color: see there.
+        texels: see there.
+        levels: see there.
+        level_count: see there.
         face: index of the triangle.
         wa: barycentric weight of its first corner.
         wb: of the second.
         wc: of the third.
-        x: position, east, metres.
-        y: north.
-        z: up.
+        a_dx: change of the second corner's weight to the next pixel on the right.
+        b_dx: change of the third corner's weight to the right.
+        a_dy: change of the second corner's weight to the next pixel below.
+        b_dy: change of the third corner's weight downwards.
+    """
+    u0, v0 = uv[face, 0, 0], uv[face, 0, 1]
+    u1, v1 = uv[face, 1, 0], uv[face, 1, 1]
+    u2, v2 = uv[face, 2, 0], uv[face, 2, 1]
+    red, green, blue = sample_texture(
+        texels, levels, level_count, material[face],
+        wa * u0 + wb * u1 + wc * u2, wa * v0 + wb * v1 + wc * v2,
+        a_dx * (u1 - u0) + b_dx * (u2 - u0), a_dx * (v1 - v0) + b_dx * (v2 - v0),
+        a_dy * (u1 - u0) + b_dy * (u2 - u0), a_dy * (v1 - v0) + b_dy * (v2 - v0),
+    )  # fmt: skip
+    if len(color) > 0:
+        red *= wa * color[face, 0, 0] + wb * color[face, 1, 0] + wc * color[face, 2, 0]
+        green *= wa * color[face, 0, 1] + wb * color[face, 1, 1] + wc * color[face, 2, 1]
+        blue *= wa * color[face, 0, 2] + wb * color[face, 1, 2] + wc * color[face, 2, 2]
+    return red, green, blue
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def surface_normal(  # type: ignore[no-untyped-def]
+    vertices, faces, normals, face, wa, wb, wc, vx, vy, vz
+):
+    """Return the unit shading normal of a surface point, towards the viewer unless given.
+
+    Args:
+        vertices: this and the next two: arrays of a ``PackedMesh``.
+        faces: see there.
+        normals: see there.
+        face: index of the triangle.
+        wa: barycentric weight of its first corner.
+        wb: of the second.
+        wc: of the third.
         vx: unit direction from the viewer to the point, east.
         vy: north.
         vz: up.
-        du_dx: footprint, see :func:`sample_texture`.
-        dv_dx: footprint.
-        du_dy: footprint.
-        dv_dy: footprint.
     """
-    uv = mesh.uv[face]
-    u = wa * uv[0, 0] + wb * uv[1, 0] + wc * uv[2, 0]
-    v = wa * uv[0, 1] + wb * uv[1, 1] + wc * uv[2, 1]
-    m = mesh.material[face]
-    red, green, blue = sample_texture(
-        mesh.texels, mesh.levels[m], mesh.level_count[m], u, v, du_dx, dv_dx, du_dy, dv_dy
-    )
-    if len(mesh.color) > 0:
-        tint = mesh.color[face]
-        red *= wa * tint[0, 0] + wb * tint[1, 0] + wc * tint[2, 0]
-        green *= wa * tint[0, 1] + wb * tint[1, 1] + wc * tint[2, 1]
-        blue *= wa * tint[0, 2] + wb * tint[1, 2] + wc * tint[2, 2]
-    if light.self_lit:
-        return red, green, blue
-    i, j, k = mesh.faces[face, 0], mesh.faces[face, 1], mesh.faces[face, 2]
-    p = mesh.vertices
-    ax, ay, az = p[j, 0] - p[i, 0], p[j, 1] - p[i, 1], p[j, 2] - p[i, 2]
-    bx, by, bz = p[k, 0] - p[i, 0], p[k, 1] - p[i, 1], p[k, 2] - p[i, 2]
-    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
-    norm = math.sqrt(nx * nx + ny * ny + nz * nz)
-    if norm > 0.0:
-        nx, ny, nz = nx / norm, ny / norm, nz / norm
-    if nx * vx + ny * vy + nz * vz > 0.0:  # surfaces have two sides
-        nx, ny, nz = -nx, -ny, -nz
-    if len(mesh.normals) > 0:
-        corner = mesh.normals[face]
-        sx = wa * corner[0, 0] + wb * corner[1, 0] + wc * corner[2, 0]
-        sy = wa * corner[0, 1] + wb * corner[1, 1] + wc * corner[2, 1]
-        sz = wa * corner[0, 2] + wb * corner[1, 2] + wc * corner[2, 2]
-        norm = math.sqrt(sx * sx + sy * sy + sz * sz)
+    if len(normals) > 0:
+        nx = wa * normals[face, 0, 0] + wb * normals[face, 1, 0] + wc * normals[face, 2, 0]
+        ny = wa * normals[face, 0, 1] + wb * normals[face, 1, 1] + wc * normals[face, 2, 1]
+        nz = wa * normals[face, 0, 2] + wb * normals[face, 1, 2] + wc * normals[face, 2, 2]
+        norm = math.sqrt(nx * nx + ny * ny + nz * nz)
         if norm > 0.1:
-            nx, ny, nz = sx / norm, sy / norm, sz / norm
-    lr, lg, lb = irradiance(light, x, y, z, nx, ny, nz, mesh.has_alpha[m])
-    red, green, blue = red * lr, green * lg, blue * lb
-    specular = mesh.specular[m]
-    if specular > 0.0:
-        cosine = -(nx * vx + ny * vy + nz * vz)
-        grazing = 1.0 - min(max(cosine, 0.0), 1.0)
-        share = specular + (1.0 - specular) * grazing**5
-        rx, ry, rz = vx + 2 * cosine * nx, vy + 2 * cosine * ny, vz + 2 * cosine * nz
-        sr, sg, sb = sample_dome(light.dome, rx, ry, rz)
-        if rz < 0.0:
-            sr, sg, sb = light.bounce_rgb[0], light.bounce_rgb[1], light.bounce_rgb[2]
-        red += share * (min(sr, 4.0) - red)
-        green += share * (min(sg, 4.0) - green)
-        blue += share * (min(sb, 4.0) - blue)
-    return red, green, blue
+            return nx / norm, ny / norm, nz / norm
+    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+    ax, ay, az = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+    bx, by, bz = vertices[j, 0] - ax, vertices[j, 1] - ay, vertices[j, 2] - az
+    cx, cy, cz = vertices[k, 0] - ax, vertices[k, 1] - ay, vertices[k, 2] - az
+    nx, ny, nz = float(by * cz - bz * cy), float(bz * cx - bx * cz), float(bx * cy - by * cx)
+    norm = math.sqrt(nx * nx + ny * ny + nz * nz)
+    if norm == 0.0:
+        return 0.0, 0.0, 1.0
+    if nx * vx + ny * vy + nz * vz > 0.0:  # surfaces have two sides
+        norm = -norm
+    return nx / norm, ny / norm, nz / norm
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def add_reflection(  # type: ignore[no-untyped-def]
+    dome, bounce_rgb, specular, red, green, blue, nx, ny, nz, vx, vy, vz
+):
+    """Return a surface's linear RGB with the sky mirrored in it (Schlick's approximation).
+
+    Args:
+        dome: radiance of the sky, see ``LightField``.
+        bounce_rgb: radiance of the ground.
+        specular: reflectance at normal incidence.
+        red: the surface's own radiance.
+        green: the same.
+        blue: the same.
+        nx: unit normal, east.
+        ny: north.
+        nz: up.
+        vx: unit direction from the viewer to the point, east.
+        vy: north.
+        vz: up.
+    """
+    cosine = -(nx * vx + ny * vy + nz * vz)
+    grazing = 1.0 - min(max(cosine, 0.0), 1.0)
+    share = specular + (1.0 - specular) * grazing**5
+    rx, ry, rz = vx + 2 * cosine * nx, vy + 2 * cosine * ny, vz + 2 * cosine * nz
+    if rz >= 0.0:
+        sr, sg, sb = sample_dome(dome, rx, ry, rz)
+    else:
+        sr, sg, sb = bounce_rgb[0], bounce_rgb[1], bounce_rgb[2]
+    return (
+        red + share * (min(sr, 4.0) - red),
+        green + share * (min(sg, 4.0) - green),
+        blue + share * (min(sb, 4.0) - blue),
+    )
