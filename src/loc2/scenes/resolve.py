@@ -14,8 +14,9 @@ from numba import njit
 
 from loc2.scenes.shade import (
     add_reflection,
-    irradiance,
     sample_dome,
+    sky_irradiance,
+    sun_share,
     surface_albedo,
     surface_normal,
 )
@@ -95,6 +96,9 @@ def resolve_ground(  # type: ignore[no-untyped-def]
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
     mean = np.empty((4, 2))
+    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face
+    block_face = np.full(width // 2 + 1, -1, np.int32)
+    block_light = np.empty((width // 2 + 1, 3))
     for row in range(height):
         for col in range(width):
             d0, d1, d2 = rays[row, col, 0], rays[row, col, 1], rays[row, col, 2]
@@ -104,6 +108,9 @@ def resolve_ground(  # type: ignore[no-untyped-def]
             y0 = rays[row + 1, col, 0] - d0
             y1 = rays[row + 1, col, 1] - d1
             y2 = rays[row + 1, col, 2] - d2
+            block = col // 2
+            if row % 2 == 0 and col % 2 == 0:
+                block_face[block] = -1
             count = 0
             for s in range(4):
                 sx, sy = (s % 2) * 0.5 - 0.25, (s // 2) * 0.5 - 0.25
@@ -203,13 +210,27 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                     nx, ny, nz = surface_normal(
                         vertices, faces, normals, face, fa, fb, fc, vx, vy, vz
                     )
-                    lr, lg, lb = irradiance(
-                        sun_direction, sun_rgb, sun_maps, sun_views, sun_texel_m,
-                        sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
-                        origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz,
-                        has_alpha[material[face]],
+                    leaf = has_alpha[material[face]]
+                    if leaf or block_face[block] != face:
+                        lr, lg, lb = sky_irradiance(
+                            sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
+                            origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz, leaf,
+                        )  # fmt: skip
+                        block_face[block] = face
+                        block_light[block, 0] = lr
+                        block_light[block, 1] = lg
+                        block_light[block, 2] = lb
+                    else:
+                        lr, lg, lb = (
+                            block_light[block, 0], block_light[block, 1], block_light[block, 2]
+                        )  # fmt: skip
+                    sun = sun_share(
+                        sun_direction, sun_maps, sun_views, sun_texel_m,
+                        origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz, leaf,
                     )  # fmt: skip
-                    r, g, b = r * lr, g * lg, b * lb
+                    r *= lr + sun * sun_rgb[0]
+                    g *= lg + sun * sun_rgb[1]
+                    b *= lb + sun * sun_rgb[2]
                     mirror = specular[material[face]]
                     if mirror > 0.0:
                         r, g, b = add_reflection(
@@ -273,8 +294,14 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
     mean = np.empty((4, 2))
+    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face
+    block_face = np.full(width // 2 + 1, -1, np.int32)
+    block_light = np.empty((width // 2 + 1, 3))
     for row in range(height):
         for col in range(width):
+            block = col // 2
+            if row % 2 == 0 and col % 2 == 0:
+                block_face[block] = -1
             count = 0
             for s in range(4):
                 face = samples[2 * row + s // 2, 2 * col + s % 2]
@@ -331,12 +358,27 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                     nx, ny, nz = surface_normal(
                         vertices, faces, normals, face, wa, wb, wc, view[0], view[1], view[2]
                     )
-                    lr, lg, lb = irradiance(
-                        sun_direction, sun_rgb, sun_maps, sun_views, sun_texel_m,
-                        sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
-                        x, y, z, nx, ny, nz, has_alpha[material[face]],
+                    leaf = has_alpha[material[face]]
+                    if leaf or block_face[block] != face:
+                        lr, lg, lb = sky_irradiance(
+                            sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
+                            x, y, z, nx, ny, nz, leaf,
+                        )  # fmt: skip
+                        block_face[block] = face
+                        block_light[block, 0] = lr
+                        block_light[block, 1] = lg
+                        block_light[block, 2] = lb
+                    else:
+                        lr, lg, lb = (
+                            block_light[block, 0], block_light[block, 1], block_light[block, 2]
+                        )  # fmt: skip
+                    sun = sun_share(
+                        sun_direction, sun_maps, sun_views, sun_texel_m,
+                        x, y, z, nx, ny, nz, leaf,
                     )  # fmt: skip
-                    r, g, b = r * lr, g * lg, b * lb
+                    r *= lr + sun * sun_rgb[0]
+                    g *= lg + sun * sun_rgb[1]
+                    b *= lb + sun * sun_rgb[2]
                     mirror = specular[material[face]]
                     if mirror > 0.0:
                         r, g, b = add_reflection(

@@ -16,7 +16,7 @@ _LUT_STEPS = 4
 _LINEAR = srgb_to_linear(np.arange(255 * _LUT_STEPS + 2) / (255.0 * _LUT_STEPS))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _bilinear(texels, offset, rows, cols, u, v):  # type: ignore[no-untyped-def]
     """Return the sRGB colour (0 to 255) of one level at (u, v), repeats, v up."""
     x = (u - math.floor(u)) * cols - 0.5
@@ -48,7 +48,7 @@ def _bilinear(texels, offset, rows, cols, u, v):  # type: ignore[no-untyped-def]
     return red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def sample_texture(  # type: ignore[no-untyped-def]
     texels, levels, level_count, m, u, v, du_dx, dv_dx, du_dy, dv_dy
 ):
@@ -128,7 +128,7 @@ def sample_dome(dome, x, y, z):  # type: ignore[no-untyped-def]
     return red + dome[r1, c1, 0] * w11, green + dome[r1, c1, 1] * w11, blue + dome[r1, c1, 2] * w11
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def _visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
     """Return the share of light i that reaches a point, and whether its map covers it."""
     size = maps.shape[1]
@@ -144,20 +144,50 @@ def _visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
     return top + t * (bottom - top), True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def irradiance(  # type: ignore[no-untyped-def]
-    sun_direction, sun_rgb, sun_maps, sun_views, sun_texel_m,
-    sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb, x, y, z, nx, ny, nz, leaf,
-):  # fmt: skip
-    """Return the linear RGB light that falls on a surface point.
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def sun_share(  # type: ignore[no-untyped-def]
+    sun_direction, sun_maps, sun_views, sun_texel_m, x, y, z, nx, ny, nz, leaf
+):
+    """Return the share of the sun's irradiance that a surface point receives.
 
     Args:
-        sun_direction: this and the next: the arrays of a ``LightField``.
-        sun_rgb: see there.
+        sun_direction: this and the next three: arrays of a ``LightField``.
         sun_maps: see there.
         sun_views: see there.
         sun_texel_m: see there.
-        sky_directions: see there.
+        x: east, metres.
+        y: north, metres.
+        z: up, metres.
+        nx: the unit normal, east.
+        ny: north.
+        nz: up.
+        leaf: true for thin foliage, which light passes through.
+    """
+    facing = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
+    if leaf:
+        facing = 0.65 * max(facing, 0.0) + 0.25 + 0.2 * max(-facing, 0.0)
+    if facing <= 0.0:
+        return 0.0
+    share = 1.0
+    for i in range(len(sun_maps)):
+        texel = sun_texel_m[i]
+        lift = 1.5 * texel
+        share, covered = _visible(
+            sun_maps, sun_views, i, x + nx * lift, y + ny * lift, z + nz * lift, 0.5 * texel
+        )
+        if covered:
+            break
+    return share * facing
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def sky_irradiance(  # type: ignore[no-untyped-def]
+    sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb, x, y, z, nx, ny, nz, leaf
+):
+    """Return the linear RGB light of the sky, and of what hides it, on a surface point.
+
+    Args:
+        sky_directions: this and the next four: arrays of a ``LightField``.
         sky_rgb: see there.
         sky_maps: see there.
         sky_views: see there.
@@ -170,25 +200,10 @@ def irradiance(  # type: ignore[no-untyped-def]
         nz: up.
         leaf: true for thin foliage, which light passes through.
     """
-    red = green = blue = 0.0
-    facing = nx * sun_direction[0] + ny * sun_direction[1] + nz * sun_direction[2]
-    if leaf:
-        facing = 0.65 * max(facing, 0.0) + 0.25 + 0.2 * max(-facing, 0.0)
-    if facing > 0.0:
-        share = 1.0
-        for i in range(len(sun_maps)):
-            texel = sun_texel_m[i]
-            lift = 1.5 * texel
-            share, covered = _visible(
-                sun_maps, sun_views, i,
-                x + nx * lift, y + ny * lift, z + nz * lift, 0.5 * texel,
-            )  # fmt: skip
-            if covered:
-                break
-        share *= facing
-        red += sun_rgb[0] * share
-        green += sun_rgb[1] * share
-        blue += sun_rgb[2] * share
+    below = 0.5 - 0.5 * nz  # the share of the sphere that the ground fills
+    red = bounce_rgb[0] * below
+    green = bounce_rgb[1] * below
+    blue = bounce_rgb[2] * below
     lift = 0.15
     for i in range(len(sky_maps)):
         facing = nx * sky_directions[i, 0] + ny * sky_directions[i, 1] + nz * sky_directions[i, 2]
@@ -197,23 +212,17 @@ def irradiance(  # type: ignore[no-untyped-def]
         if facing <= 0.0:
             continue
         share, _ = _visible(
-            sky_maps, sky_views, i,
-            x + nx * lift, y + ny * lift, z + nz * lift, 0.1,
-        )  # fmt: skip
+            sky_maps, sky_views, i, x + nx * lift, y + ny * lift, z + nz * lift, 0.1
+        )
         seen = share * facing
         hidden = (facing - seen) * 2.0 / len(sky_maps)
         red += sky_rgb[i, 0] * seen + bounce_rgb[0] * hidden
         green += sky_rgb[i, 1] * seen + bounce_rgb[1] * hidden
         blue += sky_rgb[i, 2] * seen + bounce_rgb[2] * hidden
-    below = 0.5 - 0.5 * nz  # the share of the sphere that the ground fills
-    return (
-        red + bounce_rgb[0] * below,
-        green + bounce_rgb[1] * below,
-        blue + bounce_rgb[2] * below,
-    )
+    return red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def surface_albedo(  # type: ignore[no-untyped-def]
     uv, material, color, texels, levels, level_count, face, wa, wb, wc,
     a_dx, b_dx, a_dy, b_dy,
@@ -252,7 +261,7 @@ def surface_albedo(  # type: ignore[no-untyped-def]
     return red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
 def surface_normal(  # type: ignore[no-untyped-def]
     vertices, faces, normals, face, wa, wb, wc, vx, vy, vz
 ):
