@@ -164,7 +164,7 @@ class Fetcher:
         request = urllib.request.Request(
             url,
             headers={
-                "User-Agent": f"loc2/{importlib.metadata.version('loc2')}",
+                "User-Agent": _user_agent(),
                 "Accept": "image/png, image/jpeg, image/webp",
                 "Accept-Encoding": "identity",
             },
@@ -224,6 +224,13 @@ class Fetcher:
             self._sleep(self._next_start_s - now_s)
             now_s = self._next_start_s
         self._next_start_s = now_s + 1.0 / self.limits.requests_per_second
+
+
+def _user_agent() -> str:
+    try:
+        return f"loc2/{importlib.metadata.version('loc2')}"
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "loc2/source"
 
 
 def _refused_redirect(location: str | None) -> str:

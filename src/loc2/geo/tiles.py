@@ -23,7 +23,7 @@ EARTH_RADIUS_M = 6378137.0
 
 MAX_LATITUDE_DEG = 85.0511287798066
 MAX_ZOOM = 24
-MAX_TILES = 4096
+MAX_TILES = 1024
 """Most tiles one window may ask for: a larger window should be given at a coarser resolution."""
 
 TILE_FORMATS = ("PNG", "JPEG", "WEBP")
