@@ -63,7 +63,7 @@ class Server:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                     outer.answer(self, before)
 
-            def do_HEAD(self) -> None:  # noqa: N802
+            def do_HEAD(self) -> None:
                 self.do_GET()
 
             def log_message(self, *_: object) -> None:
