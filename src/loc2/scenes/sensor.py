@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
@@ -19,6 +20,9 @@ from torch.nn import functional
 from loc2.scenes.texture import linear_to_srgb, srgb_to_linear
 
 Float32 = NDArray[np.float32]
+_CURVE_LIMIT = 8.0
+_CURVE_SIZE = 2049
+_NONE = np.zeros((0, 0), np.float32)
 Rgb = tuple[float, float, float]
 
 
@@ -113,29 +117,23 @@ def develop(
     Returns:
         (3, H, W) float32 in [0, 1].
     """
-    gain = 1.0 if self_lit else _automatic_gain(radiance)
-    balance = np.array(development.white_balance, np.float32) * (
-        gain * 2.0**development.exposure_ev
-    )
-    image = radiance * balance.astype(np.float32)[:, None, None]
+    gain = (1.0 if self_lit else _automatic_gain(radiance)) * 2.0**development.exposure_ev
+    factors = np.array(development.white_balance) * gain * (1.0 - development.veil)
+    image = radiance * factors.astype(np.float32)[:, None, None]
     if development.vignetting > 0.0:
-        image = image * _vignette(image.shape[1], image.shape[2], development.vignetting)
+        image *= _vignette(image.shape[1], image.shape[2], development.vignetting)
     if development.veil > 0.0:
-        veil = np.array(development.veil_rgb, np.float32) * development.veil
-        image = image * (1.0 - development.veil) + veil.astype(np.float32)[:, None, None]
+        veil = np.array(development.veil_rgb) * development.veil
+        image += veil.astype(np.float32)[:, None, None]
     image = _blur(image, development.blur_px, panorama)
     image = _lose_resolution(image, development.resolution)
-    if not self_lit:
-        image = _shoulder(image)
-    srgb = linear_to_srgb(image)
-    srgb = _contrast(srgb, development.contrast)
-    grey = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), srgb, 1)
-    srgb = grey + development.saturation * (srgb - grey)
-    if development.noise > 0.0:
-        srgb = srgb + _noise(rng, srgb, development.noise)
+    grain = rng.standard_normal(image.shape[1:], np.float32) if development.noise > 0.0 else _NONE
+    curve = _tone_curve(development.contrast, self_lit)
+    srgb = np.empty(image.shape, np.float32)
+    _tone(image, curve, development.saturation, grain, development.noise, srgb)
     if development.sharpening > 0.0:
-        srgb = srgb + development.sharpening * (srgb - _blur(srgb, 1.0, panorama))
-    srgb = np.clip(srgb, 0.0, 1.0).astype(np.float32)
+        srgb += development.sharpening * (srgb - _blur(srgb, 1.0, panorama))
+        np.clip(srgb, 0.0, 1.0, out=srgb)
     return _jpeg(srgb, development.jpeg_quality) if development.jpeg_quality else srgb
 
 
@@ -157,23 +155,44 @@ def _automatic_gain(radiance: Float32) -> float:
     return 0.2 / max(mean, 1e-4)
 
 
-def _shoulder(linear: Float32) -> Float32:
-    """Roll highlights off above 0.7 instead of clipping them."""
-    knee = np.float32(0.7)
-    over = np.maximum(linear - knee, 0.0)
-    rolled: Float32 = np.minimum(linear, knee) + (1 - knee) * (1 - np.exp(-over / (1 - knee)))
-    return rolled.astype(np.float32)
+def _tone_curve(contrast: float, self_lit: bool) -> Float32:
+    """Return sRGB values over the square root of linear light from 0 to ``_CURVE_LIMIT``.
 
-
-def _contrast(srgb: Float32, contrast: float) -> Float32:
-    """Steepen (or flatten) the tone curve around mid grey, ends fixed."""
-    if contrast == 1.0:
-        return srgb
+    Highlights above 0.7 roll off instead of clipping (not in self-lit images), and a power steepens
+    or flattens the curve around mid grey with its ends fixed.
+    """
+    root = np.linspace(0.0, math.sqrt(_CURVE_LIMIT), _CURVE_SIZE)
+    linear = root**2
+    if not self_lit:
+        over = np.maximum(linear - 0.7, 0.0)
+        linear = np.minimum(linear, 0.7) + 0.3 * (1.0 - np.exp(-over / 0.3))
+    srgb = linear_to_srgb(linear)
     low = srgb < 0.5
-    folded = np.where(low, srgb, 1.0 - srgb) * 2.0
-    curved = 0.5 * np.power(np.maximum(folded, 0.0), contrast)
-    result: Float32 = np.where(low, curved, 1.0 - curved).astype(np.float32)
-    return result
+    curved = 0.5 * (np.where(low, srgb, 1.0 - srgb) * 2.0) ** contrast
+    return np.where(low, curved, 1.0 - curved).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tone(image, curve, saturation, grain, noise, out):  # type: ignore[no-untyped-def]
+    """Apply the tone curve, saturation and noise (stronger in the dark, mostly luminance)."""
+    _, height, width = image.shape
+    scale = np.float32((len(curve) - 1) / math.sqrt(_CURVE_LIMIT))
+    noisy = grain.shape[0] > 0
+    value = np.empty(3, np.float32)
+    for row in range(height):
+        for col in range(width):
+            for c in range(3):
+                root = math.sqrt(max(image[c, row, col], np.float32(0)))
+                at = min(root * scale, np.float32(len(curve) - 1.001))
+                i = int(at)
+                value[c] = curve[i] + (at - i) * (curve[i + 1] - curve[i])
+            grey = 0.299 * value[0] + 0.587 * value[1] + 0.114 * value[2]
+            for c in range(3):
+                v = grey + saturation * (value[c] - grey)
+                if noisy:  # the colour part comes from elsewhere in the same field
+                    color = grain[(row + 37 * c + 11) % height, (col + 101 * c + 29) % width]
+                    v += noise * (1.4 - v) * (0.8 * grain[row, col] + 0.4 * color)
+                out[c, row, col] = min(max(v, 0.0), 1.0)
 
 
 def _vignette(height: int, width: int, loss: float) -> Float32:
@@ -183,14 +202,6 @@ def _vignette(height: int, width: int, loss: float) -> Float32:
     return (1.0 - loss * radius_sq).astype(np.float32)
 
 
-def _noise(rng: np.random.Generator, srgb: Float32, strength: float) -> Float32:
-    """Return noise that is stronger in the dark, mostly luminance, a little colour."""
-    grey = rng.standard_normal(srgb.shape[1:], np.float32)
-    color = rng.standard_normal(srgb.shape, np.float32)
-    noise: Float32 = (0.8 * grey + 0.4 * color) * (np.float32(strength) * (1.4 - srgb))
-    return noise
-
-
 def _blur(image: Float32, sigma_px: float, wrap: bool) -> Float32:
     """Blur with a Gaussian, columns first; edges wrap around or repeat."""
     if sigma_px < 0.15:
@@ -198,16 +209,39 @@ def _blur(image: Float32, sigma_px: float, wrap: bool) -> Float32:
     radius = max(1, math.ceil(2.5 * sigma_px))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma_px) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
-    _, height, width = image.shape
-    padded = np.pad(image, ((0, 0), (0, 0), (radius, radius)), "wrap" if wrap else "edge")
-    rows = taps[0] * padded[:, :, :width]
-    for i in range(1, len(taps)):
-        rows += taps[i] * padded[:, :, i : i + width]
-    padded = np.pad(rows, ((0, 0), (radius, radius), (0, 0)), "edge")
-    blurred: Float32 = taps[0] * padded[:, :height]
-    for i in range(1, len(taps)):
-        blurred += taps[i] * padded[:, i : i + height]
+    blurred = np.empty(image.shape, np.float32)
+    _convolve(np.ascontiguousarray(image, np.float32), taps, wrap, blurred)
     return blurred
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def _convolve(image, taps, wrap, out):  # type: ignore[no-untyped-def]
+    """Convolve rows and columns of (C, H, W) with the same taps."""
+    channels, height, width = image.shape
+    radius = len(taps) // 2
+    lines = np.empty((height, width), np.float32)
+    padded = np.empty(width + 2 * radius, np.float32)
+    total = np.empty(width, np.float32)
+    for c in range(channels):
+        for row in range(height):
+            padded[radius : radius + width] = image[c, row]
+            for i in range(radius):
+                padded[i] = image[c, row, (i - radius) % width if wrap else 0]
+                padded[width + radius + i] = image[c, row, i % width if wrap else width - 1]
+            total[:] = 0.0
+            for t in range(len(taps)):
+                weight = taps[t]
+                for col in range(width):
+                    total[col] += weight * padded[t + col]
+            lines[row] = total
+        for row in range(height):
+            total[:] = 0.0
+            for t in range(len(taps)):
+                weight = taps[t]
+                source = min(max(row + t - radius, 0), height - 1)
+                for col in range(width):
+                    total[col] += weight * lines[source, col]
+            out[c, row] = total
 
 
 def _lose_resolution(image: Float32, share: float) -> Float32:
