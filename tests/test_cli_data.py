@@ -63,4 +63,4 @@ def test_nothing_there_is_one_line(cli: Cli, tmp_path: Path) -> None:
     cli("data", "check", "vigor", tmp_path).assert_one_line_error("label folder")
     cli("data", "check", "kitti", tmp_path / "no").assert_one_line_error("no such folder")
     cli("data", "check", "kitti", tmp_path).assert_one_line_error("train_files.txt", "19655")
-    cli("data", "check", "kitti").assert_one_line_error("ROOT")
+    cli("data", "check", "kitti").assert_one_line_error("root")

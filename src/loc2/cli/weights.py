@@ -53,16 +53,13 @@ def import_(
 
 @app.command("list")
 def list_() -> None:
-    """List the weights that have a name."""
+    """List the weights that have a name; 'loc2 weights info NAME' says more of each."""
     table = Table()
-    table.add_column("name", no_wrap=True)
-    for heading in ("kind", "size", "licence", "training data", "here"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("name", "kind", "size", "licence", "here"):
+        table.add_column(heading, no_wrap=True)
     for entry in REGISTRY.values():
         here = "yes" if _is_here(entry) else "no"
-        table.add_row(
-            entry.name, entry.kind, _size(entry), entry.licence, entry.training_data, here
-        )
+        table.add_row(entry.name, entry.kind, _size(entry), entry.licence, here)
     Console().print(table)
 
 
