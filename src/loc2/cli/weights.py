@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
 from loc2.cli.options import Quiet
 from loc2.errors import WeightsError
@@ -54,13 +53,12 @@ def import_(
 @app.command("list")
 def list_() -> None:
     """List the weights that have a name; 'loc2 weights info NAME' says more of each."""
-    table = Table()
-    for heading in ("name", "kind", "size", "licence", "here"):
-        table.add_column(heading, no_wrap=True)
+    # Plain lines: a ruled table does not fit a narrow terminal without cutting the names.
+    line = "{:<36} {:<10} {:>9}  {:<11} {}"
+    typer.echo(line.format("name", "kind", "size", "licence", "here"))
     for entry in REGISTRY.values():
         here = "yes" if _is_here(entry) else "no"
-        table.add_row(entry.name, entry.kind, _size(entry), entry.licence, here)
-    Console().print(table)
+        typer.echo(line.format(entry.name, entry.kind, _size(entry), entry.licence, here))
 
 
 @app.command("info")
