@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,12 +19,13 @@ from loc2.depth import (
     DepthModel,
     DepthUnit,
     FlatGround,
+    implied_camera_height,
     lift_pixels,
     load_depth,
     make_depth_model,
 )
 from loc2.errors import InputError
-from loc2.frames import aerial_m_to_px, cell_centers_px, local_to_aerial
+from loc2.frames import Pose, aerial_m_to_px, cell_centers_px, local_to_aerial
 from loc2.inputs import CameraSpec, ImageLike, load_image, read_camera_file, resolve_camera
 from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
 from loc2.matching import GroundDescription, dual_softmax, evidence_map
@@ -37,6 +38,8 @@ PANORAMA_HEIGHT_M = 2.5
 """Camera height assumed for panoramas, which mostly come from vehicles, metres."""
 PINHOLE_HEIGHT_M = 1.6
 """Camera height assumed for photos, which mostly come from hands, metres."""
+SCALE_BOUNDS = (0.7, 1.4)
+"""How far a depth's scale may lie from what the camera's height implies."""
 INLIER_M = 2.5
 """A match is an inlier when the pose brings its point this near to it (the published threshold)."""
 
@@ -195,22 +198,27 @@ class Localizer:
                     depth, depth_unit, depth_kind, ground_image, camera, height_m, description, grid
                 )
             with _timed(timings, "matching"):
-                cells = self._match(description, grid, depth_map, camera, aerial)
+                cells, unit_m = self._match(description, grid, depth_map, camera, height_m, aerial)
             with _timed(timings, "pose"):
                 posterior = vote(
                     cells.evidence,
-                    cells.bev,
+                    cells.bev * unit_m,
                     cell_size_m=cells.cell_size_m,
                     weights=cells.weight,
+                    scale=1.0 if depth_map.levelled else SCALE_BOUNDS,
                     prior=prior,
                     temperature=self.model.config.vote_temperature,
                 )
-            matches = _matches(cells, posterior, aerial)
+            hypotheses = tuple(
+                Hypothesis(replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass)
+                for mode in posterior.modes
+            )
+            matches = _matches(cells, hypotheses[0].pose, aerial)
         return Localization(
-            pose=posterior.pose,
+            pose=hypotheses[0].pose,
             covariance=posterior.covariance,
             confidence=posterior.modes[0].mass,
-            hypotheses=tuple(Hypothesis(mode.pose, mode.mass) for mode in posterior.modes),
+            hypotheses=hypotheses,
             matches=matches,
             cells=cells,
             heatmap=_heatmap(posterior, cells),
@@ -241,27 +249,42 @@ class Localizer:
         grid: GroundGrid,
         depth_map: DepthMap,
         camera: Camera,
+        height_m: float,
         aerial: AerialFeatures,
-    ) -> GroundCells:
-        """Lift the ground cells and compare them with every aerial cell."""
+    ) -> tuple[GroundCells, float]:
+        """Lift the ground cells and compare them with every aerial cell.
+
+        Returns:
+            The cells, and the metres per unit of depth that the camera's height implies.
+        """
         config = self.model.config
         uv_px = grid.cell_pixels(camera.width).reshape(-1, 2)
         points, valid = lift_pixels(depth_map, camera, uv_px)
-        distance = points[:, :2].norm(dim=1)
-        if depth_map.metric:
-            valid &= (distance >= config.min_range_m) & (distance <= config.max_range_m)
+        unit_m = 1.0
+        if not depth_map.levelled:
+            implied = implied_camera_height(points, valid)
+            if implied is not None:
+                unit_m = height_m / implied
+            elif not depth_map.metric:
+                raise InputError(
+                    "depth: relative, and too little ground is seen to find its scale; "
+                    "a photo that shows the ground below the horizon is needed"
+                )
+        distance_m = points[:, :2].norm(dim=1) * unit_m
+        valid &= (distance_m >= config.min_range_m) & (distance_m <= config.max_range_m)
         if not valid.any():
             raise InputError("depth: no part of the ground image has a usable depth")
         descriptors = description.descriptors[0].flatten(1).T[valid.to(self.model.device)]
         evidence = evidence_map(descriptors, aerial.descriptors)
         weight = description.weight[0].flatten()[valid.to(self.model.device)]
-        return GroundCells(
+        cells = GroundCells(
             ground_px=uv_px[valid],
             bev=points[valid][:, :2],
             weight=(weight / weight.sum()).cpu(),
             evidence=evidence.cpu(),
             cell_size_m=aerial.cell_size_m,
         )
+        return cells, unit_m
 
 
 def _device(name: str | None) -> torch.device:
@@ -385,10 +408,10 @@ def _own_depth(
     valid = torch.zeros(camera.height, camera.width, dtype=torch.bool)
     depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * height_m
     valid[grid.top_px : grid.bottom_px] = logit > 0
-    return DepthMap(depth, "range", True, valid, "default")
+    return DepthMap(depth, "range", True, valid, "default", levelled=True)
 
 
-def _matches(cells: GroundCells, posterior: PosePosterior, aerial: AerialFeatures) -> Matches:
+def _matches(cells: GroundCells, pose: Pose, aerial: AerialFeatures) -> Matches:
     """Give each ground point its most probable aerial cell, and say whether the pose agrees."""
     height_px, width_px = aerial.image.shape[-2:]
     _, rows, cols = cells.evidence.shape
@@ -398,7 +421,6 @@ def _matches(cells: GroundCells, posterior: PosePosterior, aerial: AerialFeature
     centers = cell_centers_px(rows, cols, rows * span_px, cols * span_px).reshape(-1, 2)
     offset = torch.tensor([(width_px - cols * span_px) / 2, (height_px - rows * span_px) / 2])
     aerial_px = centers[best] + offset
-    pose = posterior.pose
     moved_m = local_to_aerial(
         cells.bev,
         torch.tensor(pose.heading_deg),

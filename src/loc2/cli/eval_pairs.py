@@ -38,8 +38,8 @@ def eval_pairs(
     ] = 0.0,
     seeds: Annotated[str, typer.Option(help="Comma-separated; a trial for each.")] = "0",
     depth: Annotated[
-        str, typer.Option(help="manifest (its depth files, else the default), or a model's name.")
-    ] = "manifest",
+        str, typer.Option(help="given (the rows' files, else the default), or a model's name.")
+    ] = "given",
     weights: Weights = None,
     device: Device = None,
     quiet: Quiet = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +23,8 @@ class DepthMap:
         metric: True when the unit is the metre, False when depth is known up to scale.
         valid: (H, W) bool; False for sky, own vehicle, unknown.
         source: what the depth came from, for reports.
+        levelled: True when the depth already puts the ground at the camera's height, so that its
+            scale needs no estimate.
     """
 
     depth: Tensor
@@ -29,6 +32,7 @@ class DepthMap:
     metric: bool
     valid: Tensor
     source: str
+    levelled: bool = False
 
     def __post_init__(self) -> None:
         """Keep depth and mask of one shape."""
@@ -87,3 +91,28 @@ def lift_cells(depth_map: DepthMap, camera: Camera, rows: int, cols: int) -> tup
     """
     uv_px = cell_centers_px(rows, cols, camera.height, camera.width)
     return lift_pixels(depth_map, camera, uv_px)
+
+
+GROUND_ELEVATION_DEG = -12.0
+"""Rays steeper than this mostly meet the ground near the camera."""
+
+
+def implied_camera_height(points: Tensor, valid: Tensor) -> float | None:
+    """Estimate the camera's height above the ground from lifted points.
+
+    The median depth below the camera of what is seen steeply below the horizon: near the camera
+    that is mostly ground, and the median bears what is not.
+
+    Args:
+        points: (N, 3) lifted points (right, forward, up), any unit.
+        valid: (N,) bool.
+
+    Returns:
+        Height in the unit of the points, or None where too little is seen below the horizon.
+    """
+    steep = math.sin(math.radians(GROUND_ELEVATION_DEG))
+    up = points[:, 2]
+    below = valid & (up < steep * torch.linalg.vector_norm(points, dim=1))
+    if int(below.sum()) < 5:
+        return None
+    return float((-up[below]).median())

@@ -32,4 +32,4 @@ class FlatGround:
         distance = self.camera_height_m / down.clamp_min(1e-6)
         valid = (down > 0) & (distance <= self.max_range_m)
         depth = torch.where(valid, distance, torch.zeros_like(distance))
-        return DepthMap(depth, "range", True, valid, "flat")
+        return DepthMap(depth, "range", True, valid, "flat", levelled=True)

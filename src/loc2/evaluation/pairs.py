@@ -6,10 +6,12 @@ import math
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from loc2.cameras import Camera
 from loc2.data.pairs import Pair
@@ -34,14 +36,14 @@ class Protocol:
         window_m: side of the aerial window, metres; None for all of the image.
         shift_range_m: half-width of the window's random offset along each axis, metres.
         seeds: one trial for each seed and pair.
-        depth: ``manifest`` (the row's file, else the default), or a depth model's name.
+        depth: ``given`` (the sample's own, else the default), or a depth model's name.
     """
 
     heading_range_deg: float = 180.0
     window_m: float | None = None
     shift_range_m: float = 0.0
     seeds: tuple[int, ...] = (0,)
-    depth: str = "manifest"
+    depth: str = "given"
 
     def __post_init__(self) -> None:
         """Reject ranges that make no sense."""
@@ -55,35 +57,89 @@ class Protocol:
             raise InputError("seeds must be one or more numbers that are not negative")
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A pair in memory.
+
+    Attributes:
+        ground: (3, H, W) ground image.
+        camera: its camera.
+        aerial: (3, h, w) aerial image.
+        meters_per_pixel: of the aerial image, metres.
+        truth: true pose in the aerial image's metric frame.
+        depth: depth of the ground image, or None for the default depth.
+        camera_height_m: height above the ground, metres, if known.
+    """
+
+    ground: Tensor
+    camera: Camera
+    aerial: Tensor
+    meters_per_pixel: float
+    truth: Pose
+    depth: DepthMap | None
+    camera_height_m: float | None
+
+
+@dataclass(frozen=True)
+class SampleSource:
+    """Something to evaluate on, loaded when its turn comes.
+
+    Attributes:
+        id: unique name; with the seed it decides the random draw.
+        group: by which results are summarised.
+        position_counts: whether the true position is known well enough for median and mean.
+        load: reads or makes the sample; may raise :class:`Loc2Error`, which counts as a failure.
+    """
+
+    id: str
+    group: str
+    position_counts: bool
+    load: Callable[[], Sample]
+
+
 def evaluate_pairs(
     localizer: Localizer,
     pairs: Sequence[Pair],
     protocol: Protocol,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
-    """Localize every pair under every seed and summarise the errors.
+    """Localize every pair of a manifest under every seed, see :func:`evaluate_samples`."""
+    sources = [
+        SampleSource(
+            pair.id, pair.group, pair.position_sigma_m <= MAX_SIGMA_M, partial(load_pair, pair)
+        )
+        for pair in pairs
+    ]
+    return evaluate_samples(localizer, sources, protocol, progress)
+
+
+def evaluate_samples(
+    localizer: Localizer,
+    sources: Sequence[SampleSource],
+    protocol: Protocol,
+    progress: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """Localize every sample under every seed and summarise the errors.
 
     Args:
         localizer: what is measured.
-        pairs: rows of a manifest.
-        protocol: how they are presented.
+        sources: what it is measured on.
+        protocol: how the samples are presented.
         progress: called with the number of finished trials.
 
     Returns:
-        ``{"config", "pairs", "summary"}`` as plain values: one record for each pair and seed, and
-        figures for all and for each group, beside those of guessing.
+        ``{"config", "pairs", "summary"}`` as plain values: one record for each sample and seed,
+        and figures for all and for each group, beside those of guessing.
     """
     records: list[dict[str, Any]] = []
-    for pair in pairs:
+    for source in sources:
         for seed in protocol.seeds:
-            records.append(_evaluate_one(localizer, pair, protocol, seed))
+            records.append(_evaluate_one(localizer, source, protocol, seed))
             if progress is not None:
                 progress(len(records))
-    groups = sorted({pair.group for pair in pairs})
+    groups = sorted({source.group for source in sources})
     summary = {"all": _summary(records)}
-    if groups != ["all"]:
-        by_group = {g: [r for r in records if r["group"] == g] for g in groups}
-        summary |= {group: _summary(rows) for group, rows in by_group.items()}
+    summary |= {g: _summary([r for r in records if r["group"] == g]) for g in groups if g != "all"}
     config = {
         "heading_range_deg": protocol.heading_range_deg,
         "window_m": protocol.window_m,
@@ -96,44 +152,39 @@ def evaluate_pairs(
 
 
 def _evaluate_one(
-    localizer: Localizer, pair: Pair, protocol: Protocol, seed: int
+    localizer: Localizer, source: SampleSource, protocol: Protocol, seed: int
 ) -> dict[str, Any]:
     record: dict[str, Any] = {
-        "id": pair.id,
-        "group": pair.group,
+        "id": source.id,
+        "group": source.group,
         "seed": seed,
         "status": "ok",
-        "position_counts": pair.position_sigma_m <= MAX_SIGMA_M,
+        "position_counts": source.position_counts,
     }
     figures: dict[str, Any] = dict.fromkeys(
         ("east_m", "north_m", "heading_deg", "position_error_m", "heading_error_deg", "confidence")
     )
     try:
-        trial, camera, depth = prepare_trial(pair, protocol, seed)
-        record |= _truth_record(trial, pair, protocol, seed)
-        prior = None
-        if 0 < protocol.heading_range_deg < 180:
-            prior = HeadingPrior(trial.expected_heading_deg, protocol.heading_range_deg)
-        elif protocol.heading_range_deg == 0:
-            prior = HeadingPrior(trial.expected_heading_deg, 0.5)
+        sample = source.load()
+        trial, depth = prepare_trial(sample, source.id, protocol, seed)
+        record |= _truth_record(trial, source.id, protocol, seed)
         answer = localizer.localize(
             trial.ground,
             trial.aerial,
-            camera=camera,
-            meters_per_pixel=pair.meters_per_pixel,
-            heading_prior=prior,
+            camera=sample.camera,
+            meters_per_pixel=sample.meters_per_pixel,
+            heading_prior=_heading_prior(trial, protocol),
             depth=depth,
-            camera_height_m=pair.camera_height_m,
+            camera_height_m=sample.camera_height_m,
             seed=seed,
         )
         pose, truth = answer.pose, trial.truth
+        offset_m = (pose.east_m - truth.east_m, pose.north_m - truth.north_m)
         figures = {
             "east_m": pose.east_m,
             "north_m": pose.north_m,
             "heading_deg": pose.heading_deg,
-            "position_error_m": math.hypot(
-                pose.east_m - truth.east_m, pose.north_m - truth.north_m
-            ),
+            "position_error_m": math.hypot(*offset_m),
             "heading_error_deg": heading_error_deg(pose.heading_deg, truth.heading_deg),
             "confidence": answer.confidence,
         }
@@ -142,51 +193,76 @@ def _evaluate_one(
     return record | figures
 
 
-def prepare_trial(
-    pair: Pair, protocol: Protocol, seed: int
-) -> tuple[Trial, Camera, str | DepthMap]:
-    """Load a pair and hide its answer.
+def _heading_prior(trial: Trial, protocol: Protocol) -> HeadingPrior | None:
+    if protocol.heading_range_deg >= 180:
+        return None
+    # Known exactly still means to within the half degree that a roll by whole pixels may cost.
+    return HeadingPrior(trial.expected_heading_deg, max(protocol.heading_range_deg, 0.5))
 
-    Returns:
-        The trial, the ground image's camera, and the depth to use (rolled with the panorama).
+
+def load_pair(pair: Pair) -> Sample:
+    """Read the files of a manifest's row.
 
     Raises:
         InputError: a file cannot be used.
     """
     ground = load_image(pair.ground, "ground image")
-    aerial = load_image(pair.aerial, "aerial image")
     camera = resolve_camera(pair.camera_spec(), ground.shape[-1], ground.shape[-2])
+    depth = None
+    if pair.depth is not None:
+        unit: DepthUnit | None = pair.depth_unit  # type: ignore[assignment]  # checked on loading
+        depth = load_depth(pair.depth, camera, unit, pair.depth_kind)
+    return Sample(
+        ground=ground,
+        camera=camera,
+        aerial=load_image(pair.aerial, "aerial image"),
+        meters_per_pixel=pair.meters_per_pixel,
+        truth=Pose(pair.east_m, pair.north_m, pair.heading_deg % 360.0),
+        depth=depth,
+        camera_height_m=pair.camera_height_m,
+    )
+
+
+def prepare_trial(
+    sample: Sample, name: str, protocol: Protocol, seed: int
+) -> tuple[Trial, str | DepthMap]:
+    """Hide the answer of a sample.
+
+    Returns:
+        The trial, and the depth to use (rolled with the panorama).
+
+    Raises:
+        InputError: the aerial image is too small for the offsets.
+    """
     trial = make_trial(
-        ground,
-        camera,
-        aerial,
-        pair.meters_per_pixel,
-        Pose(pair.east_m, pair.north_m, pair.heading_deg % 360.0),
-        name=pair.id,
+        sample.ground,
+        sample.camera,
+        sample.aerial,
+        sample.meters_per_pixel,
+        sample.truth,
+        name=name,
         seed=seed,
         heading_range_deg=protocol.heading_range_deg,
         window_m=protocol.window_m,
         shift_range_m=protocol.shift_range_m,
     )
-    if protocol.depth != "manifest":
-        return trial, camera, protocol.depth
-    if pair.depth is None:
-        return trial, camera, "default"
-    unit: DepthUnit | None = pair.depth_unit  # type: ignore[assignment]  # checked on loading
-    depth = load_depth(pair.depth, camera, unit, pair.depth_kind)
-    columns = round(trial.roll_px / camera.width * depth.depth.shape[1])
+    if protocol.depth != "given":
+        return trial, protocol.depth
+    if sample.depth is None:
+        return trial, "default"
+    columns = round(trial.roll_px / sample.camera.width * sample.depth.depth.shape[1])
     rolled = replace(
-        depth,
-        depth=torch.roll(depth.depth, columns, dims=1),
-        valid=torch.roll(depth.valid, columns, dims=1),
+        sample.depth,
+        depth=torch.roll(sample.depth.depth, columns, dims=1),
+        valid=torch.roll(sample.depth.valid, columns, dims=1),
     )
-    return trial, camera, rolled
+    return trial, rolled
 
 
-def _truth_record(trial: Trial, pair: Pair, protocol: Protocol, seed: int) -> dict[str, Any]:
+def _truth_record(trial: Trial, name: str, protocol: Protocol, seed: int) -> dict[str, Any]:
     """Return the truth, and the errors of guessing the centre and a heading within the prior."""
     truth = trial.truth
-    rng = np.random.default_rng([seed, zlib.crc32(pair.id.encode()), 1])
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode()), 1])
     guess_deg = trial.expected_heading_deg + float(
         rng.uniform(-protocol.heading_range_deg, protocol.heading_range_deg)
     )

@@ -1,0 +1,119 @@
+"""The facade in Python: inputs of every kind, depth scale, caching of aerial features."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from loc2 import Localizer
+from loc2.cameras import Equirectangular
+from loc2.depth import DepthMap, FlatGround
+from loc2.errors import InputError
+from loc2.frames import heading_error_deg
+from tests.conftest import PairFiles
+
+
+@pytest.fixture(scope="module")
+def localizer() -> Localizer:
+    return Localizer.from_pretrained()
+
+
+def test_three_lines_of_use(localizer: Localizer, pair_files: PairFiles) -> None:
+    answer = localizer.localize(pair_files.ground, pair_files.aerial, meters_per_pixel=0.25)
+    assert abs(answer.pose.east_m) <= 24
+    assert abs(answer.pose.north_m) <= 24
+    assert answer.covariance.shape == (3, 3)
+    assert torch.linalg.eigvalsh(answer.covariance.double()).min() > 0
+    assert answer.hypotheses[0].pose == answer.pose
+    matches = answer.matches
+    assert len(matches.ground_px) == len(matches.aerial_px) == len(matches.bev)
+    assert matches.inlier.dtype == torch.bool
+    assert answer.cells.weight.sum() == pytest.approx(1.0, abs=1e-4)
+    assert set(answer.timings_s) >= {"ground features", "aerial features", "matching", "pose"}
+
+
+def test_paths_images_arrays_and_features_agree(
+    localizer: Localizer, pair_files: PairFiles
+) -> None:
+    by_path = localizer.localize(pair_files.ground, pair_files.aerial, meters_per_pixel=0.25)
+    ground, aerial = Image.open(pair_files.ground), Image.open(pair_files.aerial)
+    by_image = localizer.localize(ground, np.asarray(aerial), meters_per_pixel=0.25)
+    features = localizer.aerial_features(aerial, 0.25)
+    by_features = localizer.localize(np.asarray(ground), features)
+    assert by_path.pose == by_image.pose == by_features.pose
+    with pytest.raises(InputError, match="know it already"):
+        localizer.localize(ground, features, meters_per_pixel=0.25)
+
+
+def bumpy_depth(camera: Equirectangular) -> DepthMap:
+    flat = FlatGround(2.5, max_range_m=60.0)(torch.zeros(3, camera.height, camera.width), camera)
+    u = torch.arange(camera.width) / camera.width
+    bumps = 1.0 + 0.1 * torch.sin(u * 12.0)
+    return dataclasses.replace(flat, depth=flat.depth * bumps, levelled=False)
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.1, 10.0, 1000.0])
+@pytest.mark.parametrize("metric", [True, False])
+def test_the_scale_of_depth_is_recovered(
+    localizer: Localizer, pair_files: PairFiles, factor: float, metric: bool
+) -> None:
+    camera = Equirectangular(320, 160)
+    depth = bumpy_depth(camera)
+    scaled = dataclasses.replace(depth, depth=depth.depth * factor, metric=metric)
+    common = {"camera": camera, "meters_per_pixel": 0.25}
+    reference = localizer.localize(pair_files.ground, pair_files.aerial, depth=depth, **common)
+    answer = localizer.localize(pair_files.ground, pair_files.aerial, depth=scaled, **common)
+    distance = np.hypot(
+        answer.pose.east_m - reference.pose.east_m, answer.pose.north_m - reference.pose.north_m
+    )
+    assert distance < 0.05
+    assert heading_error_deg(answer.pose.heading_deg, reference.pose.heading_deg) < 0.1
+    assert answer.scale * factor == pytest.approx(reference.scale, rel=1e-3)
+
+
+def test_relative_depth_without_ground_is_refused(
+    localizer: Localizer, pair_files: PairFiles
+) -> None:
+    camera = Equirectangular(320, 160)
+    depth = bumpy_depth(camera)
+    sky = depth.valid.clone()
+    sky[80:] = False
+    sky[:80] = True
+    unlevelled = dataclasses.replace(
+        depth, depth=torch.full_like(depth.depth, 5.0), valid=sky, metric=False
+    )
+    with pytest.raises(InputError, match="too little ground"):
+        localizer.localize(
+            pair_files.ground, pair_files.aerial,
+            camera=camera, meters_per_pixel=0.25, depth=unlevelled,
+        )  # fmt: skip
+
+
+def test_priors_narrow_the_search(localizer: Localizer, pair_files: PairFiles) -> None:
+    answer = localizer.localize(
+        pair_files.ground, pair_files.aerial, meters_per_pixel=0.25,
+        heading_prior=(90.0, 10.0), position_prior=(-8.0, 3.0, 2.0),
+    )  # fmt: skip
+    for hypothesis in answer.hypotheses:
+        assert heading_error_deg(hypothesis.pose.heading_deg, 90.0) <= 10.01
+        distance = np.hypot(hypothesis.pose.east_m + 8, hypothesis.pose.north_m - 3)
+        assert distance <= 2.01
+    for bad in [(90.0, 0.0), (90.0, 181.0), (float("nan"), 10.0)]:
+        with pytest.raises(InputError, match="heading prior"):
+            localizer.localize(
+                pair_files.ground, pair_files.aerial, meters_per_pixel=0.25, heading_prior=bad
+            )
+
+
+def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:
+    rng = np.random.default_rng(1)
+    ground = rng.integers(0, 255, (100, 200, 3), dtype=np.uint8)
+    aerial = rng.integers(0, 255, (150, 237, 3), dtype=np.uint8)
+    answer = localizer.localize(ground, aerial, meters_per_pixel=0.3)
+    _, rows, cols = answer.cells.evidence.shape
+    cell = answer.cells.cell_size_m
+    # Square cells, less than one of them lost at each border.
+    assert cols * cell == pytest.approx(237 * 0.3, abs=1e-4)
+    assert 0 <= 150 * 0.3 - rows * cell < cell
