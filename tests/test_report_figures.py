@@ -161,7 +161,7 @@ def test_layout_leaves_no_gaps() -> None:
     opacity = layout_on_aerial(make_localization(camera=panorama_camera(896, 448)))[3]
     v, u = torch.meshgrid(torch.arange(SIDE_PX), torch.arange(SIDE_PX), indexing="ij")
     distance_m = torch.hypot(u + 0.5 - true_uv()[0], v + 0.5 - true_uv()[1]) * METERS_PER_PIXEL
-    assert (opacity[(distance_m > 0.5) & (distance_m < 27.0)] == 1).all()
+    assert (opacity[(distance_m > 0.5) & (distance_m < 24.0)] == 1).all()
     assert (opacity[distance_m > 29.0] == 0).all()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -42,7 +43,7 @@ class LiftedImage:
     closed: bool
 
 
-def lift_image(localization: Localization, max_width: int = 1024) -> LiftedImage:
+def lift_image(localization: Localization, max_width: int = 720) -> LiftedImage:
     """Lift every pixel of the ground image that has a depth.
 
     Args:
@@ -117,12 +118,16 @@ def splat(lifted: LiftedImage, uv_px: Tensor, height: int, width: int) -> Tensor
         corners = torch.cat((corners, corners[:, :1]), 1)
         distance, ok = (torch.cat((t, t[:, :1]), 1) for t in (distance, ok))
 
-    def four(values: Tensor) -> Tensor:
-        return torch.stack((values[:-1, :-1], values[:-1, 1:], values[1:, :-1], values[1:, 1:]))
-
-    around = four(distance)
-    whole = four(ok).all(0) & (around.amax(0) < (1 + SURFACE_STEP) * around.amin(0))
-    quads = four(corners)[:, whole]
+    nearest, farthest = distance[:-1, :-1], distance[:-1, :-1]
+    whole = ok[:-1, :-1]
+    for part in (np.s_[:-1, 1:], np.s_[1:, :-1], np.s_[1:, 1:]):
+        nearest = torch.minimum(nearest, distance[part])
+        farthest = torch.maximum(farthest, distance[part])
+        whole = whole & ok[part]
+    row, col = (whole & (farthest < (1 + SURFACE_STEP) * nearest)).nonzero(as_tuple=True)
+    first = row * corners.shape[1] + col
+    flat, below = corners.reshape(-1, 6), corners.shape[1]
+    quads = torch.stack([flat[first + step] for step in (0, 1, below, below + 1)])
     place = quads[..., :2]
     inside = (place.amax(0) >= 0).all(-1)
     inside &= (place.amin(0) <= torch.tensor([width, height])).all(-1)
