@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from matplotlib.artist import Artist
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Ellipse
 from matplotlib.text import Text
@@ -19,7 +21,15 @@ from PIL import Image
 from loc2.errors import InputError, OutputError
 from loc2.frames import Pose, aerial_m_to_px, heading_to_rotation
 from loc2.localization import Localization
-from loc2.report import FIGURES, draw_matches, draw_overlay, save_figures
+from loc2.report import (
+    FIGURES,
+    draw_depth,
+    draw_matches,
+    draw_overlay,
+    draw_points,
+    draw_posterior,
+    save_figures,
+)
 from loc2.report.figures.matches import match_panels, spread_selection
 from loc2.report.layout import layout_on_aerial
 from tests.report_scene import (
@@ -236,8 +246,6 @@ def test_truth_is_drawn_where_it_is(panorama: Localization) -> None:
 
 
 def test_no_matches_at_all(panorama: Localization) -> None:
-    from dataclasses import replace
-
     none = {
         name: getattr(panorama.matches, name)[:0]
         for name in ("ground_px", "aerial_px", "bev", "weight", "inlier")
@@ -274,3 +282,94 @@ def test_save_figures_refuses(panorama: Localization, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot be written"):
         save_figures(panorama, tmp_path / "file")
+
+
+def shown_at(image: Artist, value_index: tuple[int, int]) -> tuple[float, float]:
+    """Data coordinates of the centre of an array element of a drawn image."""
+    assert isinstance(image, AxesImage)
+    left, right, bottom, top = image.get_extent()
+    rows, cols = np.asarray(image.get_array()).shape[:2]
+    row, col = value_index
+    return left + (col + 0.5) / cols * (right - left), top + (row + 0.5) / rows * (bottom - top)
+
+
+def test_posterior_peaks_where_the_modes_are() -> None:
+    second = Pose(-9.0, 8.0, 220.0)
+    figure = draw_posterior(make_localization(second=second, second_mass=0.3))
+    drawn = by_gid(figure, "position-map")
+    assert isinstance(drawn, AxesImage)
+    density = np.asarray(drawn.get_array())
+    half_step_px = 0.25 / METERS_PER_PIXEL * math.sqrt(2) + 1e-6
+    peak = np.unravel_index(density.argmax(), density.shape)
+    x, y = shown_at(drawn, (int(peak[0]), int(peak[1])))
+    assert math.hypot(x - true_uv()[0], y - true_uv()[1]) <= half_step_px
+    for number, pose in ((1, TRUE_POSE), (2, second)):
+        mark = by_gid(figure, f"mode-{number}")
+        assert isinstance(mark, Line2D)
+        np.testing.assert_allclose(mark.get_xydata(), [true_uv(pose)], atol=1e-3)
+    texts = legend_texts(figure)
+    assert "65% at +6.4 m E, -3.2 m N, 40°" in texts and "30% at -9.0 m E, +8.0 m N" in texts
+    # the colour bar's unit: densities integrate to the mass over square metres
+    assert density.sum() * 0.5**2 == pytest.approx(0.95, abs=0.02)
+
+
+def test_rose_areas_follow_probability_clockwise_from_up(panorama: Localization) -> None:
+    figure = draw_posterior(panorama)
+    rose = figure.axes[1]
+    bars = [p for p in rose.patches if p.get_gid() == "heading-bar"]
+    heights = np.array([bar.get_height() for bar in bars])
+    expected = np.sqrt(panorama.heatmap.heading.numpy())
+    np.testing.assert_allclose(heights / heights.max(), expected / expected.max(), atol=1e-5)
+    # on the page, heading 90 must lie to the right of the middle and heading 0 above it
+    east = rose.transData.transform((math.radians(90), 1.0))
+    north = rose.transData.transform((0.0, 1.0))
+    middle = rose.transData.transform((0.0, 0.0))
+    assert east[0] > middle[0] + 10 and abs(east[1] - middle[1]) < 1
+    assert north[1] > middle[1] + 10 and abs(north[0] - middle[0]) < 1
+
+
+@pytest.mark.parametrize("kind", ["panorama", "photo"])
+def test_point_maps_peak_where_the_pose_puts_the_point(
+    kind: str, panorama: Localization, photo: Localization
+) -> None:
+    localization = panorama if kind == "panorama" else photo
+    figure = draw_points(localization, count=3)
+    assert len(figure.axes) == 4
+    for number in (1, 2, 3):
+        drawn, ring = by_gid(figure, f"point-map-{number}"), by_gid(figure, f"point-posed-{number}")
+        assert isinstance(drawn, AxesImage) and isinstance(ring, Line2D)
+        probability = np.asarray(drawn.get_array())
+        assert probability.sum() == pytest.approx(1.0, abs=1e-4)
+        row, col = np.unravel_index(probability.argmax(), probability.shape)
+        x, y = shown_at(drawn, (int(row), int(col)))
+        cell_px = SIDE_PX / probability.shape[0]
+        ((u, v),) = ring.get_xydata()
+        assert math.hypot(x - u, y - v) < cell_px
+
+
+def test_points_can_be_chosen(panorama: Localization) -> None:
+    wanted = [(100.0, 180.0), (300.0, 200.0)]
+    figure = draw_points(panorama, points_px=wanted)
+    spots = figure.axes[0].findobj(lambda a: str(a.get_gid()).startswith("spot-"))
+    at = [spot.get_position() for spot in spots]  # type: ignore[attr-defined]
+    for (u, v), (x, y) in zip(wanted, at, strict=True):
+        assert math.hypot(u - x, v - y) <= 8 / math.sqrt(2) + 1e-6  # half a cell's diagonal
+
+
+def test_depth_marks_what_is_invalid(panorama: Localization) -> None:
+    figure = draw_depth(panorama)
+    depth, veil = by_gid(figure, "depth"), by_gid(figure, "invalid")
+    assert isinstance(depth, AxesImage) and isinstance(veil, AxesImage)
+    valid = panorama.depth.valid.numpy()
+    assert ((np.asarray(depth.get_array())[..., 3] > 0) == valid).all()
+    assert ((np.asarray(veil.get_array())[..., 3] > 0) == ~valid).all()
+    share = valid.mean()
+    assert f"{share:.0%}" in figure.axes[0].get_title(loc="left")
+    assert "takes no part" in legend_texts(figure)
+
+
+def test_depth_without_any(panorama: Localization) -> None:
+    none = replace(panorama.depth, valid=torch.zeros_like(panorama.depth.valid))
+    figure = draw_depth(replace(panorama, depth=none))
+    assert "0% of the photo" in figure.axes[0].get_title(loc="left")
+    assert_nothing_clipped(draw_overlay(replace(panorama, depth=none)))

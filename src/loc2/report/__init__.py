@@ -1,13 +1,23 @@
 """Show why: figures and reports of a localization."""
 
-from loc2.report.figures import FIGURES, draw_matches, draw_overlay
+from loc2.report.figures import (
+    FIGURES,
+    draw_depth,
+    draw_matches,
+    draw_overlay,
+    draw_points,
+    draw_posterior,
+)
 from loc2.report.save import DEFAULT_FIGURES, FIGURE_FORMATS, save_figures
 
 __all__ = [
     "DEFAULT_FIGURES",
     "FIGURES",
     "FIGURE_FORMATS",
+    "draw_depth",
     "draw_matches",
     "draw_overlay",
+    "draw_points",
+    "draw_posterior",
     "save_figures",
 ]

@@ -147,6 +147,11 @@ def spread_selection(matches: Matches, limit: int, sectors: int = 16) -> Tensor:
     return order[first][:limit]
 
 
+def bearing_colors(bev: Tensor) -> FloatArray:
+    """Return (N, 4) colours of the bearings of (N, 2) BEV points."""
+    return _colors(_bearing_deg(bev))
+
+
 def _bearing_deg(bev: Tensor) -> Tensor:
     return torch.rad2deg(torch.atan2(bev[:, 0], bev[:, 1]))
 
@@ -166,7 +171,7 @@ def _draw_lines(
     top = float(matches.weight.max())
     strength = (matches.weight[index] / max(top, 1e-12)).double().numpy().clip(0, 1)
     colors = (
-        _colors(_bearing_deg(matches.bev[index]))
+        bearing_colors(matches.bev[index])
         if agree
         else np.tile(np.array(to_rgba(INK)), (len(index), 1))
     )
@@ -195,7 +200,7 @@ def _draw_numbers(
 ) -> None:
     left_to_right = index[torch.argsort(matches.ground_px[index, 0])]
     for number, item in enumerate(left_to_right.tolist(), start=1):
-        color = _colors(_bearing_deg(matches.bev[item][None]))[0]
+        color = bearing_colors(matches.bev[item][None])[0]
         for panel, px in ((ground, matches.ground_px), (aerial, matches.aerial_px)):
             x, y = panel.to_axes(px[item])
             label = axes.text(
@@ -229,7 +234,7 @@ def _bearing_strip(axes: Axes, localization: Localization, ground: Panel) -> Non
     u_px = torch.arange(width, dtype=torch.float32) + 0.5
     middle = torch.full_like(u_px, height / 2)
     rays = camera.pixels_to_rays(torch.stack((u_px, middle), -1))
-    colors = _colors(_bearing_deg(rays[:, :2]))
+    colors = bearing_colors(rays[:, :2])
     right, band = ground.x0 + ground.scale * width, 0.014
     strip = axes.imshow(
         colors[None, :, :3], aspect="auto", zorder=2,
