@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -18,10 +19,12 @@ class Hypothesis:
     Attributes:
         pose: where the mode is.
         mass: posterior probability that the mode holds; all masses together are at most 1.
+        covariance: (3, 3) of (east, north, heading); m, m, degrees; None where it is not known.
     """
 
     pose: Pose
     mass: float
+    covariance: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class Localization:
         timings_s: seconds for each stage.
         weights: name of the weights.
         settings: what was asked for (priors, solver, ...), for provenance.
+        log_evidence: how well the whole window explains the ground image (see
+            :class:`loc2.pose.posterior.PosePosterior`); NaN where it was not computed.
     """
 
     pose: Pose
@@ -116,6 +121,7 @@ class Localization:
     timings_s: dict[str, float]
     weights: str
     settings: dict[str, object] = field(default_factory=dict)
+    log_evidence: float = math.nan
 
     @property
     def scale(self) -> float:

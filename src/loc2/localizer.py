@@ -210,7 +210,9 @@ class Localizer:
                     temperature=self.model.config.vote_temperature,
                 )
             hypotheses = tuple(
-                Hypothesis(replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass)
+                Hypothesis(
+                    replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass, mode.covariance
+                )
                 for mode in posterior.modes
             )
             matches = _matches(cells, hypotheses[0].pose, aerial)
@@ -241,6 +243,7 @@ class Localizer:
                 "solver": "voting",
                 "seed": seed,
             },
+            log_evidence=posterior.log_evidence,
         )
 
     def _match(

@@ -104,6 +104,8 @@ class PosePosterior:
             low resolution in the search, and fully in the modes' scores).
         searched: number of poses of the search grid.
         temperature: the evidence was divided by this.
+        log_evidence: logarithm of the summed ``exp(evidence / temperature)`` over the cells of the
+            search grid; compares windows searched with the same steps. NaN where not computed.
     """
 
     modes: tuple[PoseMode, ...]
@@ -113,6 +115,7 @@ class PosePosterior:
     dropped_evidence: float
     searched: int
     temperature: float
+    log_evidence: float = math.nan
 
     @property
     def pose(self) -> Pose:

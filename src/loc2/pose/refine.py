@@ -224,7 +224,8 @@ def integrate(
         outside &= (z.abs() > 2.5).any(0)
     log_mass = torch.cat((log_mass, rest_scores[outside].double() / temperature))
     poses = torch.cat((points, rest_poses[outside]))
-    probability = torch.softmax(torch.cat((log_mass, log_tail[None])), 0)[:-1]
+    every = torch.cat((log_mass, log_tail[None]))
+    probability = torch.softmax(every, 0)[:-1]
 
     near = torch.cat((owner, _first_owner(rest_poses[outside], modes, nms)))
     result = []
@@ -247,6 +248,7 @@ def integrate(
         dropped_evidence=evidence.dropped,
         searched=searched,
         temperature=temperature,
+        log_evidence=float(every.logsumexp(0)),
     )
 
 
