@@ -123,8 +123,9 @@ def build_light_field(
     """
     sun = light.sun_direction
     has_sun = max(light.sun_rgb) > 0.0 and not light.self_lit
+    sun_radii_m = list(radii_m) if has_sun else []
     sun_views, sun_maps = _shadow_maps(
-        mesh, [sun for _ in radii_m] if has_sun else [], center, list(radii_m), SUN_MAP_SIZE
+        mesh, [sun] * len(sun_radii_m), center, sun_radii_m, SUN_MAP_SIZE
     )
     directions = [] if light.self_lit else _sky_directions()
     sky_views, sky_maps = _shadow_maps(
@@ -139,7 +140,7 @@ def build_light_field(
         sun_rgb=np.array(light.sun_rgb, np.float32) * np.float32(has_sun),
         sun_maps=sun_maps,
         sun_views=sun_views,
-        sun_texel_m=np.array(radii_m, np.float32) * np.float32(2.0 / SUN_MAP_SIZE),
+        sun_texel_m=np.array(sun_radii_m, np.float32) * np.float32(2.0 / SUN_MAP_SIZE),
         sky_directions=sky_directions,
         sky_rgb=sky_rgb,
         sky_maps=sky_maps,

@@ -97,6 +97,19 @@ def _row_span(y, ax, ay, bx, by, cx, cy):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _threshold(row, col, face):  # type: ignore[no-untyped-def]
+    """Return a number in [0, 255) of the sample's own.
+
+    Partly present texels (of coarse mip levels) are seen by their share of the samples, so that far
+    foliage keeps its density.
+    """
+    mixed = (row * 73856093 + col * 19349663 + face * 83492791) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 15)) * 0x2C1B3C6D) & 0xFFFFFFFF
+    mixed = ((mixed ^ (mixed >> 12)) * 0x297A2D39) & 0xFFFFFFFF
+    return (mixed >> 8) % 255
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _triangle(  # type: ignore[no-untyped-def]
     key, index, with_index, face, ax, ay, ak, bx, by, bk, cx, cy, ck,
     masked, perspective, au, av, bu, bv, cu, cv, texels, offset, rows, cols,
@@ -149,7 +162,7 @@ def _triangle(  # type: ignore[no-untyped-def]
                     v /= k
                 tx = min(int((u - math.floor(u)) * cols), cols - 1)
                 ty = min(int((math.ceil(v) - v) * rows), rows - 1)
-                if texels[offset + ty * cols + tx, 3] < 128:
+                if texels[offset + ty * cols + tx, 3] <= _threshold(row, col, face):
                     continue
             key[row, col] = k
             if with_index:

@@ -229,10 +229,14 @@ def visible_from_above(
 ) -> NDArray[np.bool_]:
     """Return which ground pixels show a point that the orthophoto shows too.
 
+    A point counts when the topmost surface at its pixel of the orthophoto is as high as the point,
+    within the tolerance and half a pixel of slope; or, on leaning facades where one pixel spans
+    metres of height, when that surface is of the point's class and within a pixel's span.
+
     Args:
         ground: the ground view.
         aerial: the orthophoto of the same place.
-        tolerance_m: how far below the topmost surface a point may lie and still count.
+        tolerance_m: difference of height that is allowed, metres.
 
     Returns:
         (H, W) bool; false in the sky, outside the orthophoto, and under what covers the point.
@@ -240,19 +244,20 @@ def visible_from_above(
     height, width = aerial.height_m.shape
     seen = np.isfinite(ground.range_m)
     points = ground.points_m[seen]
-    uv_px = aerial.to_pixels(points)
-    u, v = uv_px[:, 0], uv_px[:, 1]
-    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    on_top = np.zeros(len(points), np.bool_)
-    # the lowest of the four nearest pixels: on a leaning facade one pixel spans a metre or more
-    top = np.full(int(inside.sum()), np.inf, np.float32)
-    for shift_u, shift_v in ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)):
-        col = np.clip(np.floor(u[inside] + shift_u).astype(int), 0, width - 1)
-        row = np.clip(np.floor(v[inside] + shift_v).astype(int), 0, height - 1)
-        top = np.minimum(top, aerial.height_m[row, col])
-    on_top[inside] = points[inside, 2] >= top - tolerance_m
+    uv_px = np.floor(aerial.to_pixels(points)).astype(int)
+    inside = ((uv_px >= 0) & (uv_px < (width, height))).all(axis=1)
+    col, row = uv_px[inside].T
+    difference = np.abs(points[inside, 2] - aerial.height_m[row, col])
+    slack_m = tolerance_m + 0.5 * aerial.meters_per_pixel
+    on_top = difference <= slack_m
+    lean = math.hypot(*aerial.lean)
+    if lean > 0.0:
+        same = ground.classes[seen][inside] == aerial.classes[row, col]
+        on_top |= same & (difference <= slack_m + aerial.meters_per_pixel / lean)
+    within = np.zeros(len(points), np.bool_)
+    within[inside] = on_top
     visible = np.zeros(seen.shape, np.bool_)
-    visible[seen] = on_top
+    visible[seen] = within
     return visible
 
 

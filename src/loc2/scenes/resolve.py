@@ -162,7 +162,8 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 wc = d0 * pc0 + d1 * pc1 + d2 * pc2
                 total = wa + wb + wc
                 t = volume / total
-                met = total != 0.0 and min(wa / total, wb / total, wc / total) >= -_OUTSIDE
+                inmost = min(wa / total, wb / total, wc / total)
+                met = total != 0.0 and inmost >= -_OUTSIDE
                 holed = has_alpha[material[face]] and hits[slot] < 2
                 if met and not holed and 0.0 < t < best_t:
                     best, best_t = face, t
@@ -185,10 +186,6 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 p1 = fa * a1 + fb * b1 + fc * c1
                 p2 = fa * a2 + fb * b2 + fc * c2
                 depth = math.sqrt(p0 * p0 + p1 * p1 + p2 * p2)
-                if hits[slot] > major_hits:
-                    major, major_t, major_hits = face, depth, hits[slot]
-                    (uv[face, 1, 0] - uv[face, 0, 0],)
-                    (uv[face, 1, 1] - uv[face, 0, 1],)
                 ta = x0 * pa0 + x1 * pa1 + x2 * pa2
                 tb = x0 * pb0 + x1 * pb1 + x2 * pb2
                 tc = x0 * pc0 + x1 * pc1 + x2 * pc2
@@ -200,6 +197,12 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 tc = y0 * pc0 + y1 * pc1 + y2 * pc2
                 t_all = (ta + tb + tc) / total
                 yb, yc = (tb - t_all * wb) / total, (tc - t_all * wc) / total
+                if hits[slot] > major_hits:
+                    # the centre's ray just misses the face: its plane, if within a pixel or two
+                    reach = abs(xb) + abs(xc) + abs(yb) + abs(yc)
+                    if not (t > 0.0 and inmost >= -2.0 * reach):
+                        t = depth
+                    major, major_t, major_hits = face, t, hits[slot]
                 inverse = 1.0 / max(depth, 1e-9)
                 vx, vy, vz = p0 * inverse, p1 * inverse, p2 * inverse
                 r, g, b = surface_albedo(

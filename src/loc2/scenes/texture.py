@@ -1,4 +1,4 @@
-"""Mip pyramids of textures, averaged in linear light, with coverage kept for cut-out masks."""
+"""Mip pyramids of textures, averaged in linear light."""
 
 from __future__ import annotations
 
@@ -38,12 +38,10 @@ def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
 
     Returns:
         (N, 4) RGBA texels (sRGB) of all levels, and (L, 3) offset, height and width per level.
-        Levels halve down to one texel. Masks are scaled on each level so that the share of
-        texels above 127 stays that of the first level: far foliage does not dissolve.
+        Levels halve down to one texel; masks become the share that is present.
     """
     linear = srgb_to_linear(_U8_TO_UNIT[texture])
-    mask = None if alpha is None else alpha.astype(np.float32)
-    coverage = 1.0 if alpha is None else float((alpha > 127).mean())
+    mask = None if alpha is None else np.where(alpha > 127, 255, 0).astype(np.float32)
     levels: list[UInt8] = []
     info: list[tuple[int, int, int]] = []
     offset = 0
@@ -51,7 +49,7 @@ def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
         height, width = linear.shape[:2]
         texels = np.empty((height, width, 4), np.uint8)
         texels[..., :3] = texture if not levels else np.rint(linear_to_srgb(linear) * 255)
-        texels[..., 3] = 255 if mask is None else _keep_coverage(mask, coverage)
+        texels[..., 3] = 255 if mask is None else np.rint(mask)
         levels.append(texels.reshape(-1, 4))
         info.append((offset, height, width))
         offset += height * width
@@ -67,17 +65,6 @@ def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
 
 
 _U8_TO_UNIT: Float32 = (np.arange(256) / 255).astype(np.float32)
-
-
-def _keep_coverage(mask: Float32, coverage: float) -> UInt8:
-    """Scale a mask so that the given share of it lies above 127."""
-    if coverage <= 0.0:
-        return np.zeros(mask.shape, np.uint8)
-    threshold = float(np.quantile(mask, 1.0 - coverage, method="inverted_cdf"))
-    scaled = mask * (128.0 / max(threshold, 1.0)) if mask.max() > mask.min() else mask
-    if mask.size == 1:
-        scaled = np.full(mask.shape, 255.0 * coverage, np.float32)
-    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
 def _halve(image: Float32) -> Float32:
