@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,6 +80,27 @@ class AerialFeatures:
     meters_per_pixel: float
     descriptors: Tensor
     cell_size_m: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a network and a solver make of a pair of images.
+
+    Attributes:
+        posterior: of the solver.
+        hypotheses: modes, most massive first, scales in metres per unit of the depth that was used.
+        cells: ground cells that took part.
+        matches: point matches with inlier flags.
+        depth: depth map used for lifting.
+        solver: name of the solver.
+    """
+
+    posterior: PosePosterior
+    hypotheses: tuple[Hypothesis, ...]
+    cells: GroundCells
+    matches: Matches
+    depth: DepthMap
+    solver: str
 
 
 class Localizer:
@@ -188,43 +209,28 @@ class Localizer:
                 raise InputError("meters_per_pixel: aerial features know it already; leave it out")
         _check_position(prior, aerial)
         with torch.inference_mode():
-            with _timed(timings, "ground features"):
-                grid = self.model.ground_grid(ground_image, camera)
-                features = self.model.features(grid.image[None])
-                rays = grid.cell_rays()[None].to(features)
-                description = self.model.describe_ground(features, rays, grid.wrap)
-            with _timed(timings, "depth"):
-                depth_map = _resolve_depth(
-                    depth, depth_unit, depth_kind, ground_image, camera, height_m, description, grid
-                )
-            with _timed(timings, "matching"):
-                cells, unit_m = self._match(description, grid, depth_map, camera, height_m, aerial)
-            with _timed(timings, "pose"):
-                posterior = vote(
-                    cells.evidence,
-                    cells.bev * unit_m,
-                    cell_size_m=cells.cell_size_m,
-                    weights=cells.weight,
-                    scale=1.0 if depth_map.levelled else SCALE_BOUNDS,
-                    prior=prior,
-                    temperature=self.model.config.vote_temperature,
-                )
-            hypotheses = tuple(
-                Hypothesis(
-                    replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass, mode.covariance
-                )
-                for mode in posterior.modes
+            found = self._find(
+                ground_image,
+                camera,
+                height_m,
+                aerial,
+                prior,
+                lambda own: _resolve_depth(
+                    depth, depth_unit, depth_kind, ground_image, camera, height_m, own
+                ),
+                seed,
+                timings,
             )
-            matches = _matches(cells, hypotheses[0].pose, aerial)
+        posterior = found.posterior
         return Localization(
-            pose=hypotheses[0].pose,
+            pose=found.hypotheses[0].pose,
             covariance=posterior.covariance,
             confidence=posterior.modes[0].mass,
-            hypotheses=hypotheses,
-            matches=matches,
-            cells=cells,
-            heatmap=_heatmap(posterior, cells),
-            depth=depth_map,
+            hypotheses=found.hypotheses,
+            matches=found.matches,
+            cells=found.cells,
+            heatmap=_heatmap(posterior, found.cells),
+            depth=found.depth,
             camera=camera,
             ground_image=ground_image,
             aerial_image=aerial.image,
@@ -238,13 +244,65 @@ class Localizer:
                 "position_radius_m": (
                     prior.position_radius_m if math.isfinite(prior.position_radius_m) else None
                 ),
-                "depth": depth_map.source,
+                "depth": found.depth.source,
                 "camera_height_m": height_m,
-                "solver": "voting",
+                "solver": found.solver,
                 "seed": seed,
             },
             log_evidence=posterior.log_evidence,
         )
+
+    def _find(
+        self,
+        image: Tensor,
+        camera: Camera,
+        height_m: float,
+        aerial: AerialFeatures,
+        prior: PosePrior,
+        resolve_depth: Callable[[Callable[[], DepthMap | None]], DepthMap],
+        seed: int,
+        timings: dict[str, float],
+    ) -> Found:
+        """Describe, lift, match and solve: what depends on the kind of network.
+
+        Args:
+            image: (3, H, W) ground image.
+            camera: its camera.
+            height_m: its height above the ground, metres.
+            aerial: what :meth:`aerial_features` made.
+            prior: what is known before matching.
+            resolve_depth: gives the depth that was asked for; it is told how to get the network's
+                own, which may be None.
+            seed: of everything drawn at random.
+            timings: seconds for each stage, filled in.
+        """
+        with _timed(timings, "ground features"):
+            grid = self.model.ground_grid(image, camera)
+            features = self.model.features(grid.image[None])
+            rays = grid.cell_rays()[None].to(features)
+            description = self.model.describe_ground(features, rays, grid.wrap)
+        with _timed(timings, "depth"):
+            depth_map = resolve_depth(lambda: _own_depth(description, grid, camera, height_m))
+        with _timed(timings, "matching"):
+            cells, unit_m = self._match(description, grid, depth_map, camera, height_m, aerial)
+        with _timed(timings, "pose"):
+            posterior = vote(
+                cells.evidence,
+                cells.bev * unit_m,
+                cell_size_m=cells.cell_size_m,
+                weights=cells.weight,
+                scale=1.0 if depth_map.levelled else SCALE_BOUNDS,
+                prior=prior,
+                temperature=self.model.config.vote_temperature,
+            )
+        hypotheses = tuple(
+            Hypothesis(
+                replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass, mode.covariance
+            )
+            for mode in posterior.modes
+        )
+        matches = _matches(cells, hypotheses[0].pose, aerial)
+        return Found(posterior, hypotheses, cells, matches, depth_map, "voting")
 
     def _match(
         self,
@@ -376,8 +434,7 @@ def _resolve_depth(
     image: Tensor,
     camera: Camera,
     height_m: float,
-    description: GroundDescription,
-    grid: GroundGrid,
+    own: Callable[[], DepthMap | None],
 ) -> DepthMap:
     is_file = isinstance(depth, Path) or (isinstance(depth, str) and Path(depth).suffix != "")
     if not is_file and (unit is not None or kind is not None):
@@ -388,8 +445,8 @@ def _resolve_depth(
         return load_depth(str(depth), camera, unit, kind)
     if isinstance(depth, str):
         if depth == "default":
-            own = _own_depth(description, grid, camera, height_m)
-            return own if own is not None else FlatGround(height_m)(image, camera)
+            estimated = own()
+            return estimated if estimated is not None else FlatGround(height_m)(image, camera)
         return make_depth_model(depth, height_m)(image, camera)
     if isinstance(depth, Path):  # unreachable, but it narrows the type
         return load_depth(depth, camera, unit, kind)
