@@ -91,6 +91,7 @@ class DenseEvidence:
         *,
         cell_size_m: float,
         weights: Tensor | None = None,
+        temperature: float = 1.0,
         max_votes: int = 65536,
     ) -> None:
         """Keep the scores and find the strongest votes.
@@ -101,18 +102,18 @@ class DenseEvidence:
             bev: (G, 2) BEV points (right, forward), units of depth.
             cell_size_m: metres per cell.
             weights: (G,) factors on the scores; default one.
+            temperature: divides the scores, so that their sum is a log-likelihood ratio.
             max_votes: how many single matches may vote; the rest counts at low resolution.
         """
         if scores.ndim != 3 or bev.shape != (scores.shape[0], 2):
             raise ValueError(
                 f"scores must be (G, h, w) and bev (G, 2), not {(*scores.shape,)}, {(*bev.shape,)}"
             )
-        if scores.numel() == 0 or not cell_size_m > 0:
-            raise ValueError("scores are empty or cell_size_m is not positive")
+        if scores.numel() == 0 or not cell_size_m > 0 or not temperature > 0:
+            raise ValueError("scores are empty, or cell_size_m or temperature is not positive")
         self._bev = bev.detach().to(torch.float32)
-        self._weights = (
-            torch.ones_like(self._bev[:, 0]) if weights is None else weights.detach().float()
-        )
+        ones = torch.ones_like(self._bev[:, 0])
+        self._weights = (ones if weights is None else weights.detach().to(ones)) / temperature
         self._scores = scores.detach().to(torch.float32)
         self._rows, self._cols = int(scores.shape[1]), int(scores.shape[2])
         self._cell_size_m = float(cell_size_m)
@@ -276,12 +277,35 @@ class MatchEvidence:
             parts.append(torch.log1p(self._gain * inlier) @ self.weights)
         return torch.cat(parts) if parts else self.source.new_zeros(0)
 
-    def responsibilities(self, pose: Tensor) -> Tensor:
-        """Return (N,) each match's probability of being an inlier of the (4,) pose."""
+    def fitted(self, pose: Tensor, *, parameters: int, rounds: int = 10) -> MatchEvidence:
+        """Return the same matches with noise and share of inliers estimated at the (4,) pose.
+
+        Expectation maximisation of the mixture. The noise's variance is divided by the degrees of
+        freedom that are left once a pose of this many ``parameters`` has been fitted. Noise stays
+        within a factor of four of what was assumed.
+        """
         moved = local_to_aerial(self.source, pose[2], pose[:2], pose[3])
-        squared = (moved - self.target).square().sum(-1)
-        inlier = self._gain * torch.exp(squared * (-0.5 / self.noise_m**2))
-        return inlier / (1.0 + inlier)
+        squared = (moved - self.target).square().sum(-1).double()
+        weights = self.weights.double()
+        area = 4.0 * self._half_size_m[0] * self._half_size_m[1]
+        noise, share = self.noise_m, self.inlier_share
+        for _ in range(rounds):
+            gain = share / (1 - share) * area / (2 * math.pi * noise**2)
+            inlier = gain * torch.exp(-0.5 * squared / noise**2)
+            inlier = weights * inlier / (1 + inlier)
+            count = float(inlier.sum())
+            share = min(max(count / float(weights.sum()), 0.01), 0.95)
+            freedom = max(2 * count - parameters, 1.0)
+            found = math.sqrt(float((inlier * squared).sum()) / freedom)
+            noise = min(max(found, self.noise_m / 4), self.noise_m * 4)
+        return MatchEvidence(
+            self.source,
+            self.target,
+            self.weights,
+            half_size_m=self._half_size_m,
+            noise_m=noise,
+            inlier_share=share,
+        )
 
     def background(self, poses: Tensor) -> Tensor:
         """Return zeros: nothing is left out."""

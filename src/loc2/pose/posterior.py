@@ -81,7 +81,7 @@ class PoseMode:
     Attributes:
         pose: its maximum.
         mass: posterior probability of this mode, in [0, 1].
-        score: evidence at the maximum, natural logarithm, before the temperature.
+        score: evidence and prior at the maximum, natural logarithm.
         covariance: (3, 3) of (east_m, north_m, heading_deg), float64.
     """
 
@@ -103,9 +103,8 @@ class PosePosterior:
         dropped_evidence: share of the positive evidence that did not vote singly (it counts at
             low resolution in the search, and fully in the modes' scores).
         searched: number of poses of the search grid.
-        temperature: the evidence was divided by this.
-        log_evidence: logarithm of the summed ``exp(evidence / temperature)`` over the cells of the
-            search grid; compares windows searched with the same steps. NaN where not computed.
+        log_evidence: logarithm of the summed ``exp(evidence)`` over the cells of the search grid;
+            compares windows searched with the same steps. NaN where not computed.
     """
 
     modes: tuple[PoseMode, ...]
@@ -114,7 +113,6 @@ class PosePosterior:
     dropped_mass: float
     dropped_evidence: float
     searched: int
-    temperature: float
     log_evidence: float = math.nan
 
     @property
@@ -147,6 +145,11 @@ class PosePosterior:
         index = row.clamp(0, rows - 1) * cols + col.clamp(0, cols - 1)
         cells = self.probability.new_zeros(rows * cols).index_add_(0, index, self.probability)
         return cells.reshape(rows, cols)
+
+    def heading_histogram(self, count: int) -> Tensor:
+        """Return (count,) the probability of the headings 0, 360 / count, ... degrees."""
+        index = torch.round(self.poses[:, 2] * (count / 360.0)).long().remainder(count)
+        return self.probability.new_zeros(count).index_add_(0, index, self.probability)
 
 
 def heading_offset_deg(heading_deg: Tensor, reference_deg: Tensor | float) -> Tensor:

@@ -24,7 +24,9 @@ from loc2.pose.posterior import (
 )
 from loc2.pose.similarity import weighted_similarity
 
-_QUADRATURE = (-2.0, -1.0, 0.0, 1.0, 2.0)  # standard deviations; 3 points suffice for the scale
+# Trapezoid rules in standard deviations, exact to 0.2 % for a Gaussian: (spacing, points).
+_FIVE = (1.4, 5)
+_THREE = (math.sqrt(3.0), 3)  # enough for the scale, of which no moment is reported
 _SUPPORT = 4096  # poses kept in a posterior
 
 
@@ -97,7 +99,7 @@ def align(
 
 
 def local_shape(
-    evidence: Evidence, poses: Tensor, steps: SearchSteps, temperature: float, *, step: float
+    evidence: Evidence, poses: Tensor, steps: SearchSteps, *, step: float
 ) -> tuple[Tensor, Tensor]:
     """Return the Newton step and the covariance at each pose, by central differences.
 
@@ -105,7 +107,6 @@ def local_shape(
         evidence: what to differentiate.
         poses: (P, 4).
         steps: the search's spacing, the unit of all differences.
-        temperature: divides the evidence.
         step: length of the differences in units of the spacing.
 
     Returns:
@@ -124,7 +125,7 @@ def local_shape(
     offsets = torch.stack(rows) * step * spacing
     stencil = steps.moved(poses.repeat_interleave(len(offsets), 0), offsets.repeat(len(poses), 1))
     value = evidence.score(stencil) + steps.prior.log_factor(stencil).clamp(min=-1e4)
-    value = (value / temperature).double().reshape(len(poses), len(offsets))
+    value = value.double().reshape(len(poses), len(offsets))
     gradient = (value[:, 1 : d + 1] - value[:, d + 1 : 2 * d + 1]) / (2 * step)
     hessian = value.new_zeros(len(poses), d, d)
     second = value[:, 1 : d + 1] + value[:, d + 1 : 2 * d + 1] - 2 * value[:, :1]
@@ -135,13 +136,16 @@ def local_shape(
     curvature, axes = torch.linalg.eigh(-hessian)
     variance = 1.0 / curvature.clamp(min=1.0, max=1e4)
     covariance = (axes * variance[:, None]) @ axes.transpose(1, 2)
-    newton = (covariance @ gradient[..., None])[..., 0]
+    # The way uphill does not depend on how sharp the posterior is, only on its shape.
+    sharpest = curvature.abs().amax(1, keepdim=True).clamp(min=1e-12)
+    inverse = 1.0 / torch.maximum(curvature.abs(), 0.05 * sharpest)
+    newton = ((axes * inverse[:, None]) @ axes.transpose(1, 2) @ gradient[..., None])[..., 0]
     length = newton.norm(dim=1, keepdim=True).clamp(min=1.0)
     return newton / length, covariance
 
 
 def climb(
-    evidence: Evidence, poses: Tensor, steps: SearchSteps, temperature: float, *, rounds: int = 3
+    evidence: Evidence, poses: Tensor, steps: SearchSteps, *, rounds: int = 2
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Refine poses to the maximum of the evidence itself.
 
@@ -151,9 +155,8 @@ def climb(
     spacing = steps.spacing.to(poses)
     score = evidence.score(poses) + steps.prior.log_factor(poses)
     step = min(0.5, 0.5 * evidence.resolution_m / steps.position_m)
-    covariance = torch.zeros(0)
     for _ in range(rounds):
-        newton, covariance = local_shape(evidence, poses, steps, temperature, step=step)
+        newton, _ = local_shape(evidence, poses, steps, step=step)
         for fraction in (1.0, 0.4):  # the longer step where it helps, else the shorter
             trial = steps.prior.clamp(steps.moved(poses, newton.to(poses) * spacing * fraction))
             found = evidence.score(trial) + steps.prior.log_factor(trial)
@@ -161,6 +164,7 @@ def climb(
             poses = torch.where(better[:, None], trial, poses)
             score = torch.where(better, found, score)
             newton = torch.where(better[:, None], torch.zeros_like(newton), newton)
+    _, covariance = local_shape(evidence, poses, steps, step=step)
     return poses, score, covariance
 
 
@@ -170,7 +174,6 @@ def integrate(
     scores: Tensor,
     covariance: Tensor,
     steps: SearchSteps,
-    temperature: float,
     *,
     rest: tuple[Tensor, Tensor],
     log_tail: Tensor,
@@ -185,18 +188,17 @@ def integrate(
         scores: (P,) their evidence.
         covariance: (P, D, D) in units of the spacing.
         steps: the search's spacing.
-        temperature: divides the evidence.
         rest: (K, 4) poses of the search grid and their (K,) evidence, each standing for one cell
             of the grid; may be empty.
-        log_tail: logarithm of the summed ``exp(evidence / temperature)`` of the search grid's
+        log_tail: logarithm of the summed ``exp(evidence)`` of the search grid's
             other poses; minus infinity where there is no grid.
         nms: distance in metres and degrees within which a pose belongs to a mode.
         searched: number of poses of the search grid.
     """
     spacing = steps.spacing.to(modes)
     d = len(spacing)
-    axis = torch.tensor(_QUADRATURE, dtype=torch.float64, device=modes.device)
-    lines = [axis] * 3 + [axis[1:-1]] * (d - 3)
+    rules = [_FIVE] * 3 + [_THREE] * (d - 3)
+    lines = [h * (torch.arange(n, device=modes.device) - n // 2).double() for h, n in rules]
     whitened = torch.cartesian_prod(*lines)
     factor = torch.linalg.cholesky(covariance)
     offsets = (whitened @ factor.transpose(1, 2)) * spacing.double()  # (P, Q, D)
@@ -204,7 +206,8 @@ def integrate(
         modes.repeat_interleave(len(whitened), 0), offsets.reshape(-1, d).to(modes)
     )
     log_volume = factor.diagonal(dim1=1, dim2=2).log().sum(1)  # in cells of the search grid
-    log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double() / temperature
+    log_volume += sum(math.log(h) for h, _ in rules)
+    log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double()
     log_mass += log_volume.repeat_interleave(len(whitened))
     owner = torch.arange(len(modes), device=modes.device).repeat_interleave(len(whitened))
     inside = _first_owner(points, modes, nms)
@@ -221,8 +224,8 @@ def integrate(
         z = torch.linalg.solve_triangular(
             factor[k], (offset[:, :d] / spacing).double().T, upper=False
         )
-        outside &= (z.abs() > 2.5).any(0)
-    log_mass = torch.cat((log_mass, rest_scores[outside].double() / temperature))
+        outside &= (z.abs() > 3.5).any(0)
+    log_mass = torch.cat((log_mass, rest_scores[outside].double()))
     poses = torch.cat((points, rest_poses[outside]))
     every = torch.cat((log_mass, log_tail[None]))
     probability = torch.softmax(every, 0)[:-1]
@@ -247,7 +250,6 @@ def integrate(
         dropped_mass=max(0.0, 1.0 - float(kept.sum())),
         dropped_evidence=evidence.dropped,
         searched=searched,
-        temperature=temperature,
         log_evidence=float(every.logsumexp(0)),
     )
 
@@ -256,7 +258,6 @@ def select(
     evidence: Evidence,
     candidates: Tensor,
     steps: SearchSteps,
-    temperature: float,
     *,
     nms: tuple[float, float],
     count: int,
@@ -266,7 +267,7 @@ def select(
     both = torch.cat((candidates, aligned))
     scores = evidence.score(both) + steps.prior.log_factor(both)
     keep = distinct(both, scores, *nms, 2 * count)
-    poses, scores, covariance = climb(evidence, both[keep], steps, temperature)
+    poses, scores, covariance = climb(evidence, both[keep], steps)
     keep = distinct(poses, scores, *nms, count)
     return poses[keep], scores[keep], covariance[keep]
 

@@ -73,12 +73,13 @@ def vote(
         The posterior. Memory: the scores once more, 100 MB of temporaries, and the search grid
         of one scale (4 bytes a pose).
     """
-    low, high = bounds = _bounds(scale)
+    low, high = bounds = search_bounds(scale)
     evidence = DenseEvidence(
         scores,
         bev,
         cell_size_m=cell_size_m,
         weights=weights,
+        temperature=temperature,
         max_votes=max_votes or (65536 if low == high else 8192),
     )
     return search(
@@ -87,7 +88,6 @@ def vote(
         prior=prior or PosePrior(),
         heading_step_deg=heading_step_deg,
         position_step_m=position_step_m or cell_size_m,
-        temperature=temperature,
         max_modes=max_modes,
         nms=(nms_m or max(2.0 * cell_size_m, 3.0), nms_deg),
     )
@@ -100,7 +100,6 @@ def search(
     prior: PosePrior,
     heading_step_deg: float,
     position_step_m: float,
-    temperature: float,
     max_modes: int,
     nms: tuple[float, float],
 ) -> PosePosterior:
@@ -120,7 +119,7 @@ def search(
         volume = grid.count(votes, value) + background
         found.append(grid.maxima(volume, value, count=64))
         rest.append(grid.best(volume, value, count=_REST))
-        tails.append(_log_tail(volume / temperature, rest[-1][1] / temperature))
+        tails.append(_log_tail(volume, rest[-1][1]))
     rest_poses, rest_scores = (torch.cat(parts) for parts in zip(*rest, strict=True))
     # The best grid poses are scored anew on all the evidence.
     best = rest_scores.topk(min(_REST, len(rest_scores))).indices
@@ -130,16 +129,13 @@ def search(
     near = (nms[0] / 2, nms[1] / 2)
     chosen = distinct(rest_poses[best], rest_scores[best], *near, 24)
     candidates = torch.cat((peaks[distinct(peaks, smooth, *near, 40)], rest_poses[best][chosen]))
-    modes, scores, shape = select(
-        evidence, candidates, steps, temperature, nms=nms, count=max_modes
-    )
+    modes, scores, shape = select(evidence, candidates, steps, nms=nms, count=max_modes)
     return integrate(
         evidence,
         modes,
         scores,
         shape,
         steps,
-        temperature,
         rest=(rest_poses, rest_scores),
         log_tail=torch.stack(tails).logsumexp(0),
         nms=nms,
@@ -323,7 +319,8 @@ def _log_tail(everything: Tensor, kept: Tensor) -> Tensor:
     return total + torch.log1p(-share)
 
 
-def _bounds(scale: ScaleOption) -> tuple[float, float]:
+def search_bounds(scale: ScaleOption) -> tuple[float, float]:
+    """Return the smallest and largest scale to search."""
     return FREE_SCALE if scale == "free" else scale_bounds(scale)
 
 
