@@ -25,13 +25,23 @@ from loc2.depth import (
     make_depth_model,
 )
 from loc2.errors import InputError
-from loc2.frames import Pose, aerial_m_to_px, cell_centers_px, local_to_aerial
+from loc2.frames import (
+    Pose,
+    aerial_m_to_px,
+    aerial_px_to_m,
+    cell_centers_px,
+    local_to_aerial,
+)
 from loc2.inputs import CameraSpec, ImageLike, load_image, read_camera_file, resolve_camera
 from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
 from loc2.matching import GroundDescription, dual_softmax, evidence_map
 from loc2.model import AerialGrid, GroundGrid, Loc2Model, load_model, packaged_weights
 from loc2.pose.posterior import PosePosterior, PosePrior
+from loc2.pose.similarity import ScaleOption
+from loc2.pose.solve import MatchList, Solver, solve
 from loc2.pose.voting import vote
+from loc2.published.model import FORMAT as PUBLISHED_FORMAT
+from loc2.published.model import read_metadata
 
 DEFAULT_WEIGHTS = "default"
 PANORAMA_HEIGHT_M = 2.5
@@ -93,6 +103,7 @@ class Found:
         matches: point matches with inlier flags.
         depth: depth map used for lifting.
         solver: name of the solver.
+        confidence: see :class:`loc2.localization.Localization`.
     """
 
     posterior: PosePosterior
@@ -101,6 +112,7 @@ class Found:
     matches: Matches
     depth: DepthMap
     solver: str
+    confidence: float
 
 
 class Localizer:
@@ -132,6 +144,10 @@ class Localizer:
             InputError: there is no such device.
         """
         path = packaged_weights(DEFAULT_WEIGHTS) if weights is None else Path(weights)
+        if read_metadata(path).get("format") == PUBLISHED_FORMAT:
+            from loc2.published.localizer import PublishedLocalizer  # it builds on this module
+
+            return PublishedLocalizer.load(path, _device(device))
         model, metadata = load_model(path, _device(device))
         return cls(model, DEFAULT_WEIGHTS if weights is None else path.name, metadata)
 
@@ -145,7 +161,7 @@ class Localizer:
         Raises:
             InputError: the image or the ground sampling distance cannot be used.
         """
-        mpp = _check_meters_per_pixel(meters_per_pixel)
+        mpp = check_meters_per_pixel(meters_per_pixel)
         image = load_image(aerial, "aerial image")
         side_m = max(image.shape[-2:]) * mpp
         if not 4.0 <= side_m <= 20000.0:
@@ -172,6 +188,7 @@ class Localizer:
         depth_unit: DepthUnit | None = None,
         depth_kind: DepthKind | None = None,
         camera_height_m: float | None = None,
+        solver: Solver | None = None,
         seed: int = 0,
     ) -> Localization:
         """Find where a ground image was taken in an aerial image, and its heading.
@@ -189,6 +206,7 @@ class Localizer:
             depth_kind: kind of a depth file.
             camera_height_m: height of the camera above the ground, metres; 2.5 for panoramas and
                 1.6 for photos by default.
+            solver: ``voting``, ``ransac`` or ``procrustes``; the weights' own by default.
             seed: of everything drawn at random.
 
         Returns:
@@ -199,10 +217,10 @@ class Localizer:
         """
         timings: dict[str, float] = {}
         prior = _prior(heading_prior, position_prior)
-        with _timed(timings, "decode"):
+        with timed(timings, "decode"):
             ground_image = load_image(ground, "ground image")
             camera, height_m = _camera(camera, ground_image, camera_height_m)
-        with _timed(timings, "aerial features"):
+        with timed(timings, "aerial features"):
             if not isinstance(aerial, AerialFeatures):
                 aerial = self.aerial_features(aerial, meters_per_pixel)
             elif meters_per_pixel is not None:
@@ -218,6 +236,7 @@ class Localizer:
                 lambda own: _resolve_depth(
                     depth, depth_unit, depth_kind, ground_image, camera, height_m, own
                 ),
+                solver,
                 seed,
                 timings,
             )
@@ -225,7 +244,7 @@ class Localizer:
         return Localization(
             pose=found.hypotheses[0].pose,
             covariance=posterior.covariance,
-            confidence=posterior.modes[0].mass,
+            confidence=found.confidence,
             hypotheses=found.hypotheses,
             matches=found.matches,
             cells=found.cells,
@@ -260,6 +279,7 @@ class Localizer:
         aerial: AerialFeatures,
         prior: PosePrior,
         resolve_depth: Callable[[Callable[[], DepthMap | None]], DepthMap],
+        solver: Solver | None,
         seed: int,
         timings: dict[str, float],
     ) -> Found:
@@ -273,28 +293,48 @@ class Localizer:
             prior: what is known before matching.
             resolve_depth: gives the depth that was asked for; it is told how to get the network's
                 own, which may be None.
+            solver: what was asked for; None for voting.
             seed: of everything drawn at random.
             timings: seconds for each stage, filled in.
         """
-        with _timed(timings, "ground features"):
+        with timed(timings, "ground features"):
             grid = self.model.ground_grid(image, camera)
             features = self.model.features(grid.image[None])
             rays = grid.cell_rays()[None].to(features)
             description = self.model.describe_ground(features, rays, grid.wrap)
-        with _timed(timings, "depth"):
+        with timed(timings, "depth"):
             depth_map = resolve_depth(lambda: _own_depth(description, grid, camera, height_m))
-        with _timed(timings, "matching"):
+        with timed(timings, "matching"):
             cells, unit_m = self._match(description, grid, depth_map, camera, height_m, aerial)
-        with _timed(timings, "pose"):
-            posterior = vote(
-                cells.evidence,
-                cells.bev * unit_m,
-                cell_size_m=cells.cell_size_m,
-                weights=cells.weight,
-                scale=1.0 if depth_map.levelled else SCALE_BOUNDS,
-                prior=prior,
-                temperature=self.model.config.vote_temperature,
-            )
+        with timed(timings, "pose"):
+            scale: ScaleOption = 1.0 if depth_map.levelled else SCALE_BOUNDS
+            if solver in (None, "voting"):
+                posterior = vote(
+                    cells.evidence,
+                    cells.bev * unit_m,
+                    cell_size_m=cells.cell_size_m,
+                    weights=cells.weight,
+                    scale=scale,
+                    prior=prior,
+                    temperature=self.model.config.vote_temperature,
+                )
+            else:
+                probability, target_px = _best_cells(cells, aerial)
+                height_px, width_px = aerial.image.shape[-2:]
+                half_m = (
+                    width_px * aerial.meters_per_pixel / 2,
+                    height_px * aerial.meters_per_pixel / 2,
+                )
+                target_m = aerial_px_to_m(target_px, width_px, height_px, aerial.meters_per_pixel)
+                posterior = solve(
+                    MatchList(cells.bev * unit_m, target_m, probability * cells.weight),
+                    half_size_m=half_m,
+                    solver=solver,
+                    scale=scale,
+                    prior=prior,
+                    inlier_m=INLIER_M,
+                    seed=seed,
+                ).posterior
         hypotheses = tuple(
             Hypothesis(
                 replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass, mode.covariance
@@ -302,7 +342,10 @@ class Localizer:
             for mode in posterior.modes
         )
         matches = _matches(cells, hypotheses[0].pose, aerial)
-        return Found(posterior, hypotheses, cells, matches, depth_map, "voting")
+        confidence = posterior.modes[0].mass
+        return Found(
+            posterior, hypotheses, cells, matches, depth_map, solver or "voting", confidence
+        )
 
     def _match(
         self,
@@ -358,13 +401,19 @@ def _device(name: str | None) -> torch.device:
 
 
 @contextmanager
-def _timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that the block takes to the timings of a stage."""
     start = time.perf_counter()
     yield
     timings[stage] = time.perf_counter() - start
 
 
-def _check_meters_per_pixel(value: float | None) -> float:
+def check_meters_per_pixel(value: float | None) -> float:
+    """Return a ground sampling distance that can be used.
+
+    Raises:
+        InputError: it is missing, or not a positive number.
+    """
     if value is None:
         raise InputError("metres per pixel of the aerial image missing; give --meters-per-pixel")
     if not (math.isfinite(value) and value > 0):
@@ -471,8 +520,8 @@ def _own_depth(
     return DepthMap(depth, "range", True, valid, "default", levelled=True)
 
 
-def _matches(cells: GroundCells, pose: Pose, aerial: AerialFeatures) -> Matches:
-    """Give each ground point its most probable aerial cell, and say whether the pose agrees."""
+def _best_cells(cells: GroundCells, aerial: AerialFeatures) -> tuple[Tensor, Tensor]:
+    """Return (G,) the probability and (G, 2) the pixels of each ground point's best aerial cell."""
     height_px, width_px = aerial.image.shape[-2:]
     _, rows, cols = cells.evidence.shape
     scores = cells.evidence.flatten(1).T[None].float() / _MATCH_TEMPERATURE
@@ -480,7 +529,13 @@ def _matches(cells: GroundCells, pose: Pose, aerial: AerialFeatures) -> Matches:
     span_px = cells.cell_size_m / aerial.meters_per_pixel
     centers = cell_centers_px(rows, cols, rows * span_px, cols * span_px).reshape(-1, 2)
     offset = torch.tensor([(width_px - cols * span_px) / 2, (height_px - rows * span_px) / 2])
-    aerial_px = centers[best] + offset
+    return probability, centers[best] + offset
+
+
+def _matches(cells: GroundCells, pose: Pose, aerial: AerialFeatures) -> Matches:
+    """Give each ground point its most probable aerial cell, and say whether the pose agrees."""
+    height_px, width_px = aerial.image.shape[-2:]
+    probability, aerial_px = _best_cells(cells, aerial)
     moved_m = local_to_aerial(
         cells.bev,
         torch.tensor(pose.heading_deg),
