@@ -1,0 +1,151 @@
+"""Painting plans: polygons and strokes into north-up grids of the ground, compiled.
+
+A grid is placed by the world coordinates of its upper left corner and its cell size; row 0 is the
+northernmost. A cell belongs to a polygon when its centre lies inside (even-odd rule).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from shapely.geometry import MultiPolygon, Polygon
+from shapely.geometry.base import BaseGeometry
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a raster of the ground lies.
+
+    Attributes:
+        west_m: world coordinate of its left edge.
+        north_m: world coordinate of its upper edge.
+        cell_m: cell size.
+        width: columns.
+        height: rows.
+    """
+
+    west_m: float
+    north_m: float
+    cell_m: float
+    width: int
+    height: int
+
+    @classmethod
+    def around(cls, center: Float64, half_m: float, cell_m: float) -> Grid:
+        """Return a square grid around a (2,) point."""
+        size = round(2 * half_m / cell_m)
+        half = size * cell_m / 2
+        return cls(float(center[0]) - half, float(center[1]) + half, cell_m, size, size)
+
+
+def rings_of(geometry: BaseGeometry) -> list[Float64]:
+    """Return the (N, 2) rings, outer and inner, of all polygons of a geometry."""
+    parts = geometry.geoms if hasattr(geometry, "geoms") else [geometry]
+    rings: list[Float64] = []
+    for part in parts:
+        if isinstance(part, MultiPolygon):
+            rings += rings_of(part)
+        elif isinstance(part, Polygon) and not part.is_empty:
+            rings += [np.asarray(r.coords)[:, :2] for r in (part.exterior, *part.interiors)]
+    return rings
+
+
+def edges_of(rings: list[Float64]) -> Float64:
+    """Return the (E, 4) edges x0, y0, x1, y1 of rings."""
+    if not rings:
+        return np.zeros((0, 4))
+    return np.concatenate([np.concatenate((r[:-1], r[1:]), 1) for r in map(_closed, rings)])
+
+
+def _closed(ring: Float64) -> Float64:
+    return ring if np.array_equal(ring[0], ring[-1]) else np.concatenate((ring, ring[:1]))
+
+
+def fill(raster: UInt8, grid: Grid, edges: Float64, value: int) -> None:
+    """Set the cells inside a polygon, given by its edges, to a value."""
+    if len(edges):
+        _fill(raster, grid.west_m, grid.north_m, grid.cell_m, edges, value)
+
+
+@njit(cache=True, nogil=True)
+def _fill(raster, west, north, cell, edges, value):  # type: ignore[no-untyped-def]
+    rows, cols = raster.shape
+    top, bottom = -1e18, 1e18
+    for e in range(len(edges)):
+        top = max(top, edges[e, 1], edges[e, 3])
+        bottom = min(bottom, edges[e, 1], edges[e, 3])
+    first = max(0, int(math.floor((north - top) / cell)))
+    last = min(rows - 1, int(math.ceil((north - bottom) / cell)))
+    crossings = np.empty(len(edges))
+    for row in range(first, last + 1):
+        y = north - (row + 0.5) * cell
+        count = 0
+        for e in range(len(edges)):
+            y0, y1 = edges[e, 1], edges[e, 3]
+            if (y0 <= y) != (y1 <= y):
+                t = (y - y0) / (y1 - y0)
+                crossings[count] = edges[e, 0] + t * (edges[e, 2] - edges[e, 0])
+                count += 1
+        ordered = np.sort(crossings[:count])
+        for k in range(0, count - 1, 2):
+            a = int(math.ceil((ordered[k] - west) / cell - 0.5))
+            b = int(math.ceil((ordered[k + 1] - west) / cell - 0.5))
+            for col in range(max(a, 0), min(b, cols)):
+                raster[row, col] = value
+
+
+@njit(cache=True, nogil=True)
+def draw_strokes(raster, west, north, cell, strokes):  # type: ignore[no-untyped-def]
+    """Draw strokes into a raster of coverage, keeping the larger value.
+
+    Args:
+        raster: (H, W) uint8.
+        west: left edge, metres.
+        north: upper edge, metres.
+        cell: cell size, metres.
+        strokes: (K, 8) x0, y0, x1, y1, half width, softness of the edge (metres), strength in
+            [0, 1], and 1 for square ends or 0 for round ones.
+    """
+    rows, cols = raster.shape
+    for k in range(len(strokes)):
+        x0, y0, x1, y1, half, soft, alpha, square = strokes[k]
+        reach = half + soft + cell
+        c0 = max(0, int((min(x0, x1) - reach - west) / cell))
+        c1 = min(cols - 1, int((max(x0, x1) + reach - west) / cell))
+        r0 = max(0, int((north - max(y0, y1) - reach) / cell))
+        r1 = min(rows - 1, int((north - min(y0, y1) + reach) / cell))
+        if c0 > c1 or r0 > r1:
+            continue
+        dx, dy = x1 - x0, y1 - y0
+        length = math.sqrt(dx * dx + dy * dy)
+        if length > 0.0:
+            dx, dy = dx / length, dy / length
+        else:
+            dx, dy = 1.0, 0.0
+        blur = max(soft, cell)
+        peak = alpha * min(1.0, 2.0 * half / cell) * 255.0
+        for row in range(r0, r1 + 1):
+            py = north - (row + 0.5) * cell - y0
+            for col in range(c0, c1 + 1):
+                px = west + (col + 0.5) * cell - x0
+                along = px * dx + py * dy
+                across = abs(px * dy - py * dx)
+                beyond = max(-along, along - length)
+                if square > 0.5:
+                    share = min(1.0, max(0.0, 0.5 - beyond / cell))
+                    gap = across
+                else:
+                    share = 1.0
+                    gap = math.sqrt(across * across + beyond * beyond) if beyond > 0 else across
+                cover = min(1.0, max(0.0, (half - gap) / blur + 0.5)) * share
+                value = int(peak * cover + 0.5)
+                if value > raster[row, col]:
+                    raster[row, col] = value
