@@ -7,6 +7,7 @@ the street and from above, at whatever resolution each needs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -42,13 +43,13 @@ class GroundPlan:
 
     Attributes:
         surfaces: kinds of ground; index 0 covers what nothing else does.
-        layers: (edges (E, 4), surface index) in order of painting.
+        layers: (order of painting, edges (E, 4), surface index).
         strokes: by channel, (K, 8) rows of ``draw_strokes``.
         soil_rgb: colour of the soil channel, sRGB.
     """
 
     surfaces: list[Surface] = field(default_factory=list)
-    layers: list[tuple[Float64, int]] = field(default_factory=list)
+    layers: list[tuple[int, Float64, int]] = field(default_factory=list)
     strokes: dict[str, list[Float64]] = field(default_factory=dict)
     soil_rgb: tuple[float, float, float] = CHANNELS["soil"]
 
@@ -58,6 +59,11 @@ class GroundPlan:
             self.surfaces.append(surface)
         return len(self.surfaces) - 1
 
+    def add(self, edges: Float64, index: int, order: int) -> None:
+        """Cover a polygon with a surface, over all polygons of lower order and earlier ones."""
+        if len(edges):
+            self.layers.append((order, edges, index))
+
     def stroke(self, channel: str, rows: Float64) -> None:
         """Add strokes to a channel."""
         if len(rows):
@@ -66,14 +72,14 @@ class GroundPlan:
     def index_raster(self, grid: Grid) -> UInt8:
         """Return (H, W) surface indices."""
         raster = np.zeros((grid.height, grid.width), np.uint8)
-        for edges, index in self.layers:
+        for _, edges, index in sorted(self.layers, key=lambda layer: layer[0]):
             fill(raster, grid, edges, index)
         return raster
 
-    def coverage(self, grid: Grid) -> UInt8:
-        """Return (len(CHANNELS), H, W) coverage of every channel."""
-        cover = np.zeros((len(CHANNELS), grid.height, grid.width), np.uint8)
-        for i, name in enumerate(CHANNELS):
+    def coverage(self, grid: Grid, channels: Sequence[str]) -> UInt8:
+        """Return (len(channels), H, W) coverage of some channels."""
+        cover = np.zeros((len(channels), grid.height, grid.width), np.uint8)
+        for i, name in enumerate(channels):
             for rows in self.strokes.get(name, []):
                 draw_strokes(cover[i], grid.west_m, grid.north_m, grid.cell_m, rows)
         return cover
@@ -112,14 +118,15 @@ class GroundPainter:
     def paint(self, grid: Grid, wear: Wear) -> UInt8:
         """Return the (H, W, 3) sRGB texture of a grid."""
         table, tiles = self._tables(grid.cell_m, wear)
+        used = [name for name in CHANNELS if name in self.plan.strokes]
         colors = np.array(
-            [self.plan.soil_rgb if n == "soil" else c for n, c in CHANNELS.items()], np.float32
-        )
+            [self.plan.soil_rgb if n == "soil" else CHANNELS[n] for n in used], np.float32
+        ).reshape(-1, 3)
         out = np.empty((grid.height, grid.width, 3), np.uint8)
-        worn = np.array([name in PAINTS for name in CHANNELS])
+        worn = np.array([name in PAINTS for name in used], np.bool_)
         _paint(
             out, grid.west_m, grid.north_m, grid.cell_m, self.plan.index_raster(grid),
-            self.plan.coverage(grid), srgb_to_linear(colors / 255), worn, float(wear.paint),
+            self.plan.coverage(grid, used), srgb_to_linear(colors / 255), worn, float(wear.paint),
             table, tiles, self._noise, self._shift, _TO_SRGB,
         )  # fmt: skip
         return out

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from loc2.scenes.facades import door, garage, shopfront, window
 from loc2.scenes.noise import cellular_tile, fractal_tile
 
 Float32 = NDArray[np.float32]
@@ -253,7 +254,8 @@ PATTERNS: dict[str, Callable[[np.random.Generator], UInt8]] = {
     "brick": brick, "plaster": plaster, "siding": siding, "stone": stone, "panels": panels,
     "roof_tiles": roof_tiles, "shingles": shingles, "sheet_metal": sheet_metal,
     "flat_roof": flat_roof, "grass": grass, "soil": soil, "gravel": gravel, "litter": litter,
-    "bark": bark, "water": water, "plain": plain,
+    "bark": bark, "water": water, "plain": plain, "window": window, "door": door,
+    "garage": garage, "shopfront": shopfront,
 }  # fmt: skip
 """Every pattern by name."""
 
@@ -262,5 +264,6 @@ EXTENT_M: dict[str, float] = {
     "plaster": 4.0, "siding": 2.0, "stone": 3.0, "panels": 4.0, "roof_tiles": 3.0,
     "shingles": 3.0, "sheet_metal": 3.0, "flat_roof": 16.0, "grass": 3.0, "soil": 3.0,
     "gravel": 2.0, "litter": 3.0, "bark": 1.2, "water": 6.0, "plain": 1.0,
+    "window": 1.0, "door": 1.0, "garage": 1.0, "shopfront": 1.0,
 }  # fmt: skip
 """Width and height of one tile of each pattern, metres."""

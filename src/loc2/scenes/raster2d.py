@@ -149,3 +149,32 @@ def draw_strokes(raster, west, north, cell, strokes):  # type: ignore[no-untyped
                 value = int(peak * cover + 0.5)
                 if value > raster[row, col]:
                     raster[row, col] = value
+
+
+@njit(cache=True, nogil=True)
+def touches(raster, west, north, cell, edges):  # type: ignore[no-untyped-def]
+    """Return whether a polygon, given by its (E, 4) edges, covers a cell that is not zero."""
+    rows, cols = raster.shape
+    top, bottom = -1e18, 1e18
+    for e in range(len(edges)):
+        top = max(top, edges[e, 1], edges[e, 3])
+        bottom = min(bottom, edges[e, 1], edges[e, 3])
+    first = max(0, int(math.floor((north - top) / cell)))
+    last = min(rows - 1, int(math.ceil((north - bottom) / cell)))
+    crossings = np.empty(len(edges))
+    for row in range(first, last + 1):
+        y = north - (row + 0.5) * cell
+        count = 0
+        for e in range(len(edges)):
+            y0, y1 = edges[e, 1], edges[e, 3]
+            if (y0 <= y) != (y1 <= y):
+                crossings[count] = edges[e, 0] + (y - y0) / (y1 - y0) * (edges[e, 2] - edges[e, 0])
+                count += 1
+        ordered = np.sort(crossings[:count])
+        for k in range(0, count - 1, 2):
+            a = max(0, int(math.ceil((ordered[k] - west) / cell - 0.5)))
+            b = min(cols, int(math.ceil((ordered[k + 1] - west) / cell - 0.5)))
+            for col in range(a, b):
+                if raster[row, col] != 0:
+                    return True
+    return False

@@ -18,6 +18,8 @@ from loc2.scenes.surfaces import Palette
 
 KERB_M = 0.16
 FAR_M = 690.0
+VERGE, PAVEMENT, CARRIAGEWAY, KERB = 30, 40, 50, 60
+"""Order of painting."""
 
 
 @dataclass(eq=False)
@@ -165,18 +167,17 @@ def _paint_areas(
     palette: Palette,
     plan: GroundPlan,
 ) -> None:
-    add = plan.layers.append
     if not verge.is_empty:
-        add((edges_of(rings_of(verge)), plan.surface(palette.lawn())))
+        plan.add(edges_of(rings_of(verge)), plan.surface(palette.lawn()), VERGE)
     if not roads[0].kerb:
         for road in roads:
             if road.paved and road.level < 9:
                 shoulder = _ribbon(road, road.width_m / 2 + float(rng.uniform(0.3, 1.6)))
                 surface = palette.gravel() if rng.random() < 0.6 else palette.bare()
-                add((edges_of(rings_of(shoulder)), plan.surface(surface)))
-    add((edges_of(rings_of(pavement)), plan.surface(palette.paving())))
+                plan.add(edges_of(rings_of(shoulder)), plan.surface(surface), VERGE)
+    plan.add(edges_of(rings_of(pavement)), plan.surface(palette.paving()), PAVEMENT)
     base = palette.asphalt()
-    add((edges_of(rings_of(carriage)), plan.surface(base)))
+    plan.add(edges_of(rings_of(carriage)), plan.surface(base), CARRIAGEWAY)
     for road, shape in list(zip(roads, shapes, strict=True))[::-1]:
         if not road.paved:
             surface = palette.dirt_road()
@@ -187,9 +188,9 @@ def _paint_areas(
         else:
             continue
         own = shape.intersection(carriage)
-        add((edges_of(rings_of(own)), plan.surface(surface)))
+        plan.add(edges_of(rings_of(own)), plan.surface(surface), CARRIAGEWAY)
     island = palette.lawn() if green else palette.paving()
-    add((edges_of(rings_of(islands)), plan.surface(island)))
+    plan.add(edges_of(rings_of(islands)), plan.surface(island), CARRIAGEWAY)
 
 
 def _paint_kerbs(rings: list[Float64], palette: Palette, plan: GroundPlan) -> None:
@@ -198,7 +199,7 @@ def _paint_kerbs(rings: list[Float64], palette: Palette, plan: GroundPlan) -> No
     lines = shapely.union_all([LineString(r) for r in rings])
     width = KERB_M * (1.0 + float(palette.dry > 0.5))
     area = lines.buffer(width, quad_segs=2, join_style="mitre")
-    plan.layers.append((edges_of(rings_of(area)), plan.surface(palette.kerb())))
+    plan.add(edges_of(rings_of(area)), plan.surface(palette.kerb()), KERB)
 
 
 def _gaps(network: Network) -> list[list[tuple[float, float]]]:

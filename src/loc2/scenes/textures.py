@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from loc2.errors import InputError
+from loc2.scenes.facades import FacadeSize, facade
 from loc2.scenes.mesh import Material
 from loc2.scenes.patterns import EXTENT_M, PATTERNS
 from loc2.scenes.texture import srgb_to_linear
@@ -61,6 +64,14 @@ class Texture:
     mean: Float32
 
 
+@dataclass(frozen=True, eq=False)
+class Facade:
+    """A wall with its windows: the texture and the size of wall that one tile shows."""
+
+    material: Material
+    size: FacadeSize
+
+
 @dataclass(eq=False)
 class TextureLibrary:
     """Textures by name of their pattern; each is made or read once.
@@ -72,6 +83,9 @@ class TextureLibrary:
     folder: Path | None = None
     _made: dict[tuple[str, int], Texture] = field(default_factory=dict)
     _files: dict[str, list[tuple[Path, float]]] = field(default_factory=dict)
+
+    _facades: dict[str, Facade] = field(default_factory=dict)
+    _facade_files: list[tuple[Path, FacadeSize]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Reject a folder that is not there or holds no texture of a known class."""
@@ -85,6 +99,7 @@ class TextureLibrary:
                 for path in sorted(self.folder.glob(pattern))
             ]  # fmt: skip
             self._files[kind] = found
+        self._facade_files = _facade_sizes(self.folder)
         if not any(self._files.values()):
             raise InputError(
                 f"--textures: {self.folder} has no class folders such as asphalt/ or grass/"
@@ -103,6 +118,23 @@ class TextureLibrary:
             return self._photo(kind, int(pick * len(files)))
         return self._procedural(kind, int(pick * VARIANTS))
 
+    def facade(self, rng: np.random.Generator) -> Facade:
+        """Return the wall of a larger building with its windows."""
+        photo, pick = rng.random(2)
+        if self._facade_files and photo < PHOTO_SHARE:
+            path, size = self._facade_files[int(pick * len(self._facade_files))]
+            key = str(path)
+            if key not in self._facades:
+                pixels = _read(path, (512, 512), crop=False)
+                self._facades[key] = Facade(Material(pixels, specular=0.01), size)
+            return self._facades[key]
+        variant = int(pick * 3 * VARIANTS)
+        key = f"procedural {variant}"
+        if key not in self._facades:
+            pixels, size = facade(np.random.default_rng([977, variant]))
+            self._facades[key] = Facade(Material(pixels, specular=0.01), size)
+        return self._facades[key]
+
     def plain(self) -> Texture:
         """Return the white texture that only takes tints."""
         return self._procedural("plain", 0)
@@ -119,15 +151,37 @@ class TextureLibrary:
         key = (kind, index)
         if key not in self._made:
             path, extent = self._files[kind][index]
-            try:
-                with Image.open(path) as image:
-                    side = min(image.width, image.height)
-                    square = image.convert("RGB").crop((0, 0, side, side))
-                    pixels = np.asarray(square.resize((256, 256), Image.Resampling.BOX))
-            except (OSError, UnidentifiedImageError) as error:
-                raise InputError(f"texture {path} cannot be read: {error}") from error
+            pixels = _read(path, (256, 256), crop=True)
             self._made[key] = _texture(pixels, extent)
         return self._made[key]
+
+
+def _read(path: Path, size: tuple[int, int], crop: bool) -> UInt8:
+    """Return the (H, W, 3) pixels of a file at a size, its largest upper left square if asked."""
+    try:
+        with Image.open(path) as image:
+            side = min(image.width, image.height)
+            box = (0, 0, side, side) if crop else (0, 0, image.width, image.height)
+            part = image.convert("RGB").crop(box)
+            return np.asarray(part.resize(size, Image.Resampling.BOX))
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"texture {path} cannot be read: {error}") from error
+
+
+def _facade_sizes(folder: Path) -> list[tuple[Path, FacadeSize]]:
+    """Return the facade photographs whose size in metres ``SOURCES.tsv`` gives."""
+    table = folder / "SOURCES.tsv"
+    if not table.is_file():
+        return []
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    found = []
+    for row in rows:
+        match = re.match(r"([0-9.]+)x([0-9.]+)", row.get("approx_metres_WxH") or "")
+        path = folder / (row.get("file") or "")
+        if row.get("class") in ("facade", "glass_facade") and match and path.is_file():
+            found.append((path, FacadeSize(float(match[1]), float(match[2]))))
+    return found
 
 
 def _texture(pixels: UInt8, extent_m: float) -> Texture:

@@ -1,0 +1,277 @@
+"""Trees, shrubs and hedges: trunks, branches and crowns of leafy cut-out cards.
+
+A tree is a prototype of its species, drawn once for a world, of which many copies stand about,
+turned, stretched and tinted. Cards far from the camera are fewer and larger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loc2.scenes.builder import MeshBuilder, instances, quad_mesh
+from loc2.scenes.leaves import leaf_material
+from loc2.scenes.mesh import Material, Mesh, SemanticClass, merge
+from loc2.scenes.textures import TextureLibrary
+
+Float64 = NDArray[np.float64]
+TREE = SemanticClass.TREE
+
+HEIGHTS_M: dict[str, tuple[float, float]] = {
+    "broadleaf": (5, 14), "spreading": (7, 14), "conifer": (6, 18), "eucalypt": (7, 20),
+    "poplar": (9, 20), "palm": (5, 13), "bush": (0.8, 3.0), "dead": (5, 12),
+}  # fmt: skip
+"""Usual heights of each species, metres."""
+
+EVERGREEN = frozenset({"conifer", "eucalypt", "palm", "bush"})
+
+LEAF_RGB: dict[str, tuple[float, float, float]] = {
+    "broadleaf": (0.075, 0.12, 0.03), "spreading": (0.06, 0.1, 0.028),
+    "conifer": (0.03, 0.06, 0.025), "eucalypt": (0.085, 0.105, 0.05),
+    "poplar": (0.08, 0.13, 0.035), "palm": (0.07, 0.11, 0.03), "bush": (0.07, 0.11, 0.035),
+    "dead": (0.08, 0.07, 0.06),
+}  # fmt: skip
+"""Linear colours of leaves in summer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prototype:
+    """One individual of a species, one unit high.
+
+    Attributes:
+        species: its kind.
+        wood: trunk and branches.
+        crowns: leaf cards, fewer and larger from first to last.
+        core: dark masses inside the crown that keep the sky from showing through.
+        spread: radius of the crown over its height.
+    """
+
+    species: str
+    wood: Mesh
+    crowns: tuple[Mesh, ...]
+    core: Mesh | None
+    spread: float
+
+
+CARDS = (110, 48, 20)
+"""Cards of a crown by level of detail."""
+
+
+def draw_prototype(rng: np.random.Generator, species: str, library: TextureLibrary) -> Prototype:
+    """Draw one individual of a species."""
+    bark = library.draw("bark", rng).material
+    if species == "palm":
+        return _palm(rng, bark, library)
+    lobes, trunk_top = _lobes(rng, species)
+    wood = _wood(rng, species, lobes, trunk_top, bark)
+    spread = float(np.max(np.hypot(lobes[:, 0], lobes[:, 1]) + lobes[:, 3]))
+    if species == "dead":
+        return Prototype(species, wood, (), None, spread)
+    kind = {"conifer": "needles", "eucalypt": "slender"}.get(species, "broad")
+    material = leaf_material(rng, kind)
+    centres, outward, size = _cards(rng, species, lobes)
+    crowns = []
+    for count in CARDS:
+        grow = np.sqrt(CARDS[0] / count) * (0.92 if count < CARDS[0] else 1.0)
+        crowns.append(
+            _card_mesh(rng, centres[:count], outward[:count], size[:count] * grow, material,
+                       hang=species in ("conifer", "eucalypt"))
+        )  # fmt: skip
+    core = None
+    if species not in ("eucalypt",) or rng.random() < 0.4:
+        shrink = 0.5 if species == "eucalypt" else 0.72
+        core = merge([_blob(lobe, shrink, material) for lobe in lobes[:6]])
+    return Prototype(species, wood, tuple(crowns), core, spread)
+
+
+def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
+    """Return (K, 5) spheres (x, y, z, radius across, radius up) of a crown of unit height."""
+    if species == "conifer":
+        z = np.linspace(0.14, 0.9, 7)
+        width = float(rng.uniform(0.14, 0.24))
+        r = width * (1.0 - z) / 0.86 + 0.015
+        return np.stack((0 * z, 0 * z, z, r, 0 * z + 0.09), -1), 0.95
+    if species == "poplar":
+        z = np.linspace(0.18, 0.86, 5)
+        r = float(rng.uniform(0.09, 0.14)) * np.sin(np.linspace(0.7, 2.6, 5))
+        return np.stack((0 * z, 0 * z, z, r, 0 * z + 0.14), -1), 0.8
+    count = {"spreading": 9, "eucalypt": 9, "bush": 4}.get(species, 6)
+    radius = {"spreading": 0.42, "eucalypt": 0.3, "bush": 0.5, "dead": 0.3}.get(species, 0.27)
+    radius *= float(rng.uniform(0.8, 1.25))
+    middle = {"spreading": 0.68, "eucalypt": 0.72, "bush": 0.45}.get(species, 0.62)
+    angle = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2.4
+    away = radius * rng.uniform(0.3, 0.85, count)
+    z = middle + rng.uniform(-0.75, 0.85, count) * {"spreading": 0.14, "eucalypt": 0.22}.get(
+        species, 0.2
+    )
+    size = radius * rng.uniform(0.38, 0.7, count) * (0.75 if species == "eucalypt" else 1.0)
+    up = size * {"spreading": 0.7, "eucalypt": 0.65}.get(species, 1.0)
+    up = np.minimum(up, 1.0 - z + 0.02)
+    low = 0.08 if species == "bush" else 0.22
+    z = np.maximum(z, low + up * 0.8)
+    lobes = np.stack((away * np.cos(angle), away * np.sin(angle), z, size, up), -1)
+    lobes[0, :2] *= 0.2
+    return lobes, middle
+
+
+def _wood(
+    rng: np.random.Generator, species: str, lobes: Float64, top: float, bark: Material
+) -> Mesh:
+    out = MeshBuilder()
+    thick = {"spreading": 0.034, "bush": 0.012, "conifer": 0.02}.get(species, 0.024)
+    thick *= float(rng.uniform(0.8, 1.3))
+    tint = (1.0, 1.0, 1.0)
+    if species == "eucalypt":
+        pale = float(rng.uniform(1.2, 2.8))
+        tint = (pale, pale * 0.96, pale * 0.88)
+    lean = np.array([*rng.normal(size=2) * 0.03, 0.0])
+    fork = np.array([0.0, 0.0, top * (0.45 if species not in ("conifer", "poplar") else 1.0)]) + lean
+    out.tube((0, 0, -0.03), fork, thick, thick * (0.6 if species != "conifer" else 0.15), bark, TREE,
+             tint, sides=6, repeat_m=0.15)  # fmt: skip
+    if species not in ("conifer", "poplar", "bush"):
+        for lobe in lobes:
+            end = lobe[:3] * np.array([0.9, 0.9, 1.0])
+            out.tube(fork, end, thick * 0.45, thick * 0.12, bark, TREE, tint, sides=4, repeat_m=0.15)
+            if species == "dead":
+                for _ in range(5):
+                    tip = end + rng.normal(size=3) * lobe[3] * np.array([0.7, 0.7, 0.5])
+                    start = fork + (end - fork) * rng.uniform(0.4, 1.0)
+                    out.tube(start, tip, thick * 0.16, thick * 0.03, bark, TREE, tint, 3, 0.15)
+    return out.build()
+
+
+def _cards(
+    rng: np.random.Generator, species: str, lobes: Float64
+) -> tuple[Float64, Float64, Float64]:
+    """Return centres (N, 3), outward directions (N, 3) and half sizes (N,) of leaf cards."""
+    count = CARDS[0]
+    share = lobes[:, 3] ** 2
+    pick = rng.choice(len(lobes), count, p=share / share.sum())
+    way = rng.normal(size=(count, 3))
+    way[:, 2] = np.abs(way[:, 2]) * rng.choice([1.0, 1.0, 1.0, -0.6], count)
+    way /= np.linalg.norm(way, axis=1, keepdims=True)
+    reach = rng.uniform(0.55, 1.0, count)[:, None] ** 0.5
+    across, up = lobes[pick, 3:4], lobes[pick, 4:5]
+    centres = lobes[pick, :3] + way * reach * np.concatenate((across, across, up), 1)
+    middle = np.average(lobes[:, :3], axis=0, weights=share) - np.array([0, 0, 0.08])
+    outward = centres - middle
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    outward = outward * 0.6 + way * 0.5
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    total = np.sqrt((share * np.pi * 3).sum() / count)
+    size = np.full(count, total * {"conifer": 0.75, "eucalypt": 0.8}.get(species, 0.85))
+    return centres, outward, size * rng.uniform(0.75, 1.3, count)
+
+
+def _card_mesh(
+    rng: np.random.Generator,
+    centres: Float64,
+    outward: Float64,
+    half: Float64,
+    material: Material,
+    hang: bool,
+) -> Mesh:
+    count = len(centres)
+    facing = outward + rng.normal(size=(count, 3)) * 0.55
+    facing /= np.linalg.norm(facing, axis=1, keepdims=True)
+    up = np.array([0.0, 0.0, 1.0]) if hang else rng.normal(size=(count, 3))
+    side = np.cross(np.broadcast_to(up, (count, 3)), facing)
+    side /= np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-3)
+    rise = np.cross(facing, side)
+    s, r = side * half[:, None], rise * half[:, None]
+    corners = np.stack((centres - s - r, centres + s - r, centres + s + r, centres - s + r), 1)
+    uv = np.broadcast_to(np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), (count, 4, 2))
+    normals = np.broadcast_to(outward[:, None], (count, 4, 3))
+    tint = np.exp(rng.normal(size=(count, 1)) * 0.14 + rng.normal(size=(count, 3)) * 0.03)
+    depth = 0.62 + 0.38 * np.clip(outward[:, 2:] + 0.6, 0, 1)  # lower leaves see less sky
+    return quad_mesh(corners, uv, material, np.full(count, TREE, np.uint8), tint * depth, normals)
+
+
+def _blob(lobe: Float64, shrink: float, material: Material) -> Mesh:
+    """Return a dark ellipsoid; its texture is the leaves' own without their gaps."""
+    lat, lon = np.array([-0.9, -0.3, 0.4, 1.0]) * 1.2, np.linspace(0, 2 * np.pi, 7)
+    ring = np.stack(
+        (np.cos(lat)[:, None] * np.cos(lon), np.cos(lat)[:, None] * np.sin(lon),
+         np.sin(lat)[:, None] + 0 * lon), -1
+    )  # fmt: skip
+    points = lobe[:3] + ring * shrink * lobe[[3, 3, 4]]
+    quads = np.stack((points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]), 2)
+    quads = quads.reshape(-1, 4, 3)
+    normals = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2)
+    uv = np.stack((quads[..., 0] + quads[..., 1] * 0.5, quads[..., 2]), -1) * 6.0
+    solid = _solid(material)
+    shade = np.full((len(quads), 3), 0.45)
+    return quad_mesh(quads, uv, solid, np.full(len(quads), TREE, np.uint8), shade,
+                     normals.reshape(-1, 4, 3))  # fmt: skip
+
+
+def _solid(material: Material) -> Material:
+    """Return the leaf texture as an opaque one, one object for each leaf material."""
+    known = material.__dict__.get("_solid")
+    if known is None:
+        known = Material(material.texture)
+        material.__dict__["_solid"] = known
+    assert isinstance(known, Material)
+    return known
+
+
+def _palm(rng: np.random.Generator, bark: Material, library: TextureLibrary) -> Prototype:
+    out = MeshBuilder()
+    lean = rng.normal(size=2) * 0.06
+    top = np.array([lean[0], lean[1], 0.82])
+    out.tube((0, 0, -0.03), top, 0.022, 0.015, bark, TREE, (1.1, 1.05, 0.95), 6, 0.15)
+    material = leaf_material(rng, "frond")
+    count = 18
+    angle = np.arange(count) * 2.4
+    lift = rng.uniform(-0.5, 1.1, count)
+    reach = float(rng.uniform(0.2, 0.32))
+    way = np.stack((np.cos(angle), np.sin(angle), 0 * angle), -1)
+    across = np.stack((-np.sin(angle), np.cos(angle), 0 * angle), -1) * 0.05
+    middle = top + way * reach * 0.55 + np.stack((0 * lift, 0 * lift, lift * 0.14), -1)
+    tip = top + way * reach + np.stack((0 * lift, 0 * lift, lift * 0.14 - 0.12), -1)
+    start = np.broadcast_to(top, tip.shape)
+    quads = np.concatenate((
+        np.stack((start - across, start + across, middle + across, middle - across), 1),
+        np.stack((middle - across, middle + across, tip + across, tip - across), 1),
+    ))  # fmt: skip
+    first = np.array([[0, 0], [1, 0], [1, 0.5], [0, 0.5]])
+    uv = np.concatenate((np.tile(first, (count, 1, 1)), np.tile(first + [0, 0.5], (count, 1, 1))))
+    normals = np.tile((way * 0.3 + np.array([0, 0, 1.0]))[:, None], (2, 4, 1))
+    crown = quad_mesh(quads, uv, material, np.full(2 * count, TREE, np.uint8),
+                      np.ones((2 * count, 3)), normals)  # fmt: skip
+    return Prototype("palm", out.build(), (crown, crown, crown), None, reach)
+
+
+def plant(
+    prototype: Prototype,
+    positions: Float64,
+    heights: Float64,
+    angles: Float64,
+    tints: Float64,
+    detail: int,
+    bare: bool,
+) -> list[Mesh]:
+    """Return copies of a tree.
+
+    Args:
+        prototype: the individual.
+        positions: (N, 3) feet, metres.
+        heights: (N,) metres.
+        angles: (N,) turns, radians.
+        tints: (N, 3) linear colours of the leaves.
+        detail: level of detail, 0 the finest.
+        bare: true when the leaves have fallen.
+    """
+    scales = np.repeat(heights[:, None], 3, 1)
+    parts = []
+    if detail < 2 or bare:
+        brown = np.broadcast_to(np.array([1.0, 1.0, 1.0]), (len(positions), 3))
+        parts.append(instances(prototype.wood, positions, angles, scales, brown))
+    if bare or not prototype.crowns:
+        return parts
+    parts.append(instances(prototype.crowns[detail], positions, angles, scales, tints))
+    if prototype.core is not None:
+        parts.append(instances(prototype.core, positions, angles, scales, tints))
+    return parts

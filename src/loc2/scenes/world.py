@@ -1,0 +1,263 @@
+"""A world: the layout of a place, and its meshes as they look on one day.
+
+``World`` holds what does not change: ground plan, terrain, buildings, trees, furniture. A ``Day``
+holds what does: which cars are there, leaves, dryness, worn paint. A mesh is built for a day and a
+region of the ground that is painted finely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loc2.scenes.builder import MeshBuilder
+from loc2.scenes.furniture import Furniture
+from loc2.scenes.ground import PAINTS, GroundPainter, GroundPlan, Wear
+from loc2.scenes.houses import Raiser
+from loc2.scenes.markings import paint_markings
+from loc2.scenes.mesh import Material, Mesh, SemanticClass, merge
+from loc2.scenes.plots import Inventory, PlotPlanner
+from loc2.scenes.raster2d import Grid
+from loc2.scenes.roads import grow_network
+from loc2.scenes.scenery import Land, add_streetside
+from loc2.scenes.streets import build_streets
+from loc2.scenes.styles import Style
+from loc2.scenes.surfaces import Palette
+from loc2.scenes.terrain import Hills, kerbs, sheet
+from loc2.scenes.textures import TextureLibrary
+from loc2.scenes.vegetation import EVERGREEN, LEAF_RGB, draw_prototype, plant
+from loc2.scenes.vehicles import Car, Garage
+from loc2.scenes.wear import paint_wear
+
+Float64 = NDArray[np.float64]
+UInt8 = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a place looks like on one day.
+
+    Attributes:
+        wear: the state of the ground.
+        cars: the cars that are there.
+        autumn: how far leaves have turned, 0 to 1.
+        bare: whether deciduous trees have lost their leaves.
+        leaf_light: lightness of leaves, about 1.
+        seed: seed of the small random differences of the day.
+    """
+
+    wear: Wear
+    cars: tuple[Car, ...]
+    autumn: float
+    bare: bool
+    leaf_light: float
+    seed: int
+
+
+class World:
+    """A generated place.
+
+    Attributes:
+        style: its style.
+        network: its roads.
+        streets: their areas.
+        hills: heights of the ground.
+        plan: what covers the ground.
+        inventory: what stands on it.
+    """
+
+    def __init__(self, seed: int, style: Style, library: TextureLibrary, garage: Garage) -> None:
+        """Generate a place.
+
+        Args:
+            seed: everything follows from it and the style (and the textures' choice from the
+                library's folder).
+            style: distributions to draw from.
+            library: textures.
+            garage: prototypes of vehicles.
+        """
+        self.style = style
+        rngs = [np.random.default_rng([seed, k]) for k in range(7)]
+        self._seed, self._library, self._garage = seed, library, garage
+        self.network = grow_network(rngs[0], style)
+        relief = float(rngs[1].gamma(1.5, 1.6)) * (1.6 if style.network == "rural" else 1.0)
+        far = float(rngs[1].choice([0.0, 6.0, 25.0, 60.0], p=[0.3, 0.35, 0.25, 0.1]))
+        self.hills = Hills(rngs[1], relief, far)
+        palette = Palette(rngs[2], style)
+        self.plan = GroundPlan(soil_rgb=palette.soil_rgb)
+        self.inventory = Inventory()
+        land = Land(rngs[2], style, self.network, palette, self.plan)
+        self.streets = build_streets(rngs[3], self.network, palette, self.plan)
+        paint_markings(rngs[3], style, self.network, self.streets, self.plan)
+        planner = PlotPlanner(
+            rngs[4], style, self.network, self.streets, self.hills, palette, self.plan,
+            self.inventory,
+        )  # fmt: skip
+        occupied = planner.fill()
+        add_streetside(rngs[5], style, self.network, self.streets, planner, self.inventory)
+        land.plant(occupied, self.inventory)
+        paint_wear(rngs[3], self.network, self.streets, self.plan)
+        textures = [library.draw(s.pattern, rngs[6]) for s in self.plan.surfaces]
+        self._painter = GroundPainter(self.plan, textures, seed)
+        self.kerb_m = float(rngs[6].uniform(0.08, 0.16))
+
+    def draw_day(self, rng: np.random.Generator) -> Day:
+        """Draw a day: season, weathering, and which of the cars are there."""
+        inventory = self.inventory
+        autumn = float(np.clip(rng.normal(-0.3, 0.5), 0, 1))
+        bare = bool(rng.random() < 0.1)
+        wear = Wear(
+            dryness=float(rng.normal() * 0.22), paint=float(rng.beta(1.3, 2.2)) * 0.9,
+            wet=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.08 else 0.0,
+            grey=float(np.exp(rng.normal() * 0.12)), green=float(np.exp(rng.normal() * 0.12)),
+        )  # fmt: skip
+        here = float(rng.uniform(0.4, 0.95))
+        busy = float(rng.uniform(0.0, 1.0))
+        cars = [c for c in inventory.parked if rng.random() < here]
+        cars += [c for c in inventory.moving if rng.random() < busy]
+        return Day(wear, tuple(cars), autumn, bare, float(np.exp(rng.normal() * 0.15)),
+                   int(rng.integers(2**31)))  # fmt: skip
+
+    def ground_classes(self, points: NDArray[np.floating]) -> UInt8:
+        """Return (N,) semantic classes of the ground at (N, 2) world points, markings included."""
+        west, south = points.min(0) - 1.0
+        east, north = points.max(0) + 1.0
+        west, south = max(west, -120.0), max(south, -120.0)
+        east, north = min(east, 120.0), min(north, 120.0)
+        table = np.array([s.semantic for s in self.plan.surfaces], np.uint8)
+        classes = np.full(len(points), SemanticClass.TERRAIN, np.uint8)
+        cell = 0.1
+        grid = Grid(west, north, cell, int((east - west) / cell) + 1, int((north - south) / cell) + 1)
+        col = np.floor((points[:, 0] - grid.west_m) / cell).astype(int)
+        row = np.floor((grid.north_m - points[:, 1]) / cell).astype(int)
+        near = (col >= 0) & (row >= 0) & (col < grid.width) & (row < grid.height)
+        if near.any():
+            index = table[self.plan.index_raster(grid)]
+            paint = [n for n in PAINTS if n in self.plan.strokes]
+            if paint:
+                cover = self.plan.coverage(grid, paint).max(0)
+                index = np.where((cover > 110) & (index == SemanticClass.ROAD),
+                                 np.uint8(SemanticClass.MARKING), index)  # fmt: skip
+            classes[near] = index[row[near], col[near]]
+        return classes
+
+    def mesh(self, day: Day, center: NDArray[np.floating], aerial: float | None) -> Mesh:
+        """Return the place on a day.
+
+        Args:
+            day: the day.
+            center: (2,) middle of the finely painted ground, metres.
+            aerial: metres per pixel of an orthophoto of which the mesh is to be the subject, or
+                None for a ground view.
+
+        Returns:
+            The mesh; its ground has class ``TERRAIN`` throughout, see :meth:`ground_classes`.
+        """
+        middle = np.asarray(center, np.float64)
+        parts = self._ground(day, middle, aerial)
+        parts += self._plants(day, middle, aerial is not None)
+        cars = [c for c in day.cars if np.abs(c.position - middle).max() < 200]
+        heights = self.hills.at(np.array([c.position for c in cars]).reshape(-1, 2))
+        parts += self._garage.meshes(cars, heights)
+        out = MeshBuilder()
+        self._built(out, middle)
+        parts.append(out.build())
+        return merge(parts)
+
+    def _ground(self, day: Day, middle: Float64, aerial: float | None) -> list[Mesh]:
+        """Paint and shape the ground around a point: squares that grow coarser outwards."""
+        if aerial is None:
+            grids = [Grid.around(middle, 26.0, 0.045), Grid.around(middle, 110.0, 0.2),
+                     Grid.around(np.zeros(2), 700.0, 2.0)]  # fmt: skip
+            steps = [2.0, 4.0, 50.0]
+        else:
+            cell = max(0.06, aerial * 0.75)
+            half = min(aerial * 672 * 0.72 + 4.0, 150.0)
+            grids = [Grid.around(middle, half, cell), Grid.around(middle, half + 120.0, 2.0)]
+            steps = [3.0, 20.0]
+        parts, hole = [], None
+        for level, (grid, step) in enumerate(zip(grids, steps, strict=True)):
+            material = Material(self._painter.paint(grid, day.wear))
+            parts.append(sheet(grid, step, hole, self.hills, material))
+            if level == (1 if aerial is None else 0):
+                mouths = np.array(self.inventory.mouths).reshape(-1, 3)
+                kerb = kerbs(self.streets.kerb_rings, mouths, self.kerb_m, grid, 75.0, self.hills,
+                             material)  # fmt: skip
+                if kerb is not None:
+                    parts.append(kerb)
+            hole = grid
+        return parts
+
+    def _plants(self, day: Day, middle: Float64, from_above: bool) -> list[Mesh]:
+        trees = self.inventory.trees
+        if not trees:
+            return []
+        rng = np.random.default_rng([self._seed, 11])  # the same individuals on every day
+        species = sorted({t.species for t in trees})
+        prototypes = [
+            [draw_prototype(rng, s, self._library) for _ in range(2 if s == "bush" else 3)]
+            for s in species
+        ]
+        which = np.array([species.index(t.species) for t in trees])
+        spots = np.array([t.position for t in trees])
+        height = np.array([t.height_m for t in trees])
+        individual = rng.integers(0, 6, len(trees))
+        angle = rng.uniform(0, 2 * np.pi, len(trees))
+        light = np.exp(rng.normal(size=(len(trees), 1)) * 0.22 + rng.normal(size=(len(trees), 3)) * 0.07)
+        turning = rng.random(len(trees))
+        growth = 1.0 + 0.05 * np.random.default_rng(day.seed).normal(size=len(trees))
+        z = self.hills.at(spots)
+        distance = np.hypot(*(spots - middle).T)
+        detail = np.where(distance < (30 if not from_above else 60), 0, np.where(distance < 75, 1, 2))
+        seen = distance < (1e9 if not from_above else 130)
+        parts = []
+        for s, name in enumerate(species):
+            leaf = np.array(LEAF_RGB[name]) / 0.4 * day.leaf_light
+            gold = np.array([0.22, 0.13, 0.03]) / 0.4
+            for p, prototype in enumerate(prototypes[s]):
+                for level in range(3):
+                    mine = (which == s) & (individual % len(prototypes[s]) == p) & seen
+                    mine &= detail == level
+                    if not mine.any():
+                        continue
+                    tint = leaf * light[mine]
+                    bare = False
+                    if name not in EVERGREEN:
+                        share = np.clip(day.autumn * 1.6 - turning[mine], 0, 1)[:, None]
+                        tint = tint * (1 - share) + gold * light[mine] * share
+                        bare = day.bare
+                    feet = np.column_stack((spots[mine], z[mine]))
+                    parts += plant(prototype, feet, height[mine] * growth[mine], angle[mine], tint,
+                                   level, bare)  # fmt: skip
+        return parts
+
+    def _built(self, out: MeshBuilder, middle: Float64) -> None:
+        """Raise buildings and street furniture; the same on every day."""
+        rng = np.random.default_rng([self._seed, 12])
+        country = self.style.markings
+        raiser = Raiser(rng, self._library, country)
+        for index, (frame, floor) in enumerate(self.inventory.buildings):
+            raiser.reseed(np.random.default_rng([self._seed, 13, index]))
+            distance = float(np.hypot(*(frame.origin[:2] - middle)))
+            raiser.raise_plan(out, frame, floor, detail=distance < 110)
+        furniture = Furniture(np.random.default_rng([self._seed, 14]), self._library, self.hills, out)
+        inventory = self.inventory
+        for index, (a, b, kind) in enumerate(inventory.fences):
+            furniture.reseed(np.random.default_rng([self._seed, 15, index]))
+            if np.hypot(*((a + b) / 2 - middle)) < 90:
+                furniture.fence(a, b, kind)
+        furniture.reseed(np.random.default_rng([self._seed, 16]))
+        for point, towards in inventory.lights:
+            furniture.street_light(point, towards)
+        for point, towards in inventory.signals:
+            furniture.traffic_light(point, towards)
+        for point, facing in inventory.signs:
+            furniture.sign(point, facing)
+        for point, angle in inventory.boxes:
+            furniture.small_box(point, angle)
+        for chain in inventory.poles:
+            tops = [furniture.utility_pole(point, along) for point, along in chain]
+            for one, two in zip(tops[:-1], tops[1:], strict=True):
+                furniture.wires(one, two)
