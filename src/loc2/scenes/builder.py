@@ -15,6 +15,11 @@ WHITE = (1.0, 1.0, 1.0)
 Tint = tuple[float, float, float]
 
 
+def up(height_m: float) -> Float64:
+    """Return the (3,) vector that points up."""
+    return np.array([0.0, 0.0, height_m])
+
+
 class MeshBuilder:
     """Gathers parts; ``build`` joins them."""
 
@@ -88,8 +93,9 @@ class MeshBuilder:
         base = np.array([[-w, -d], [w, -d], [w, d], [-w, d]]) / 2
         c, s = np.cos(angle), np.sin(angle)
         base = base @ np.array([[c, s], [-s, c]])
-        self.prism(np.asarray(center, np.float64)[:2] + base, float(np.asarray(center)[2]),
-                   float(np.asarray(center)[2] + h), material, semantic, tint, repeat_m)  # fmt: skip
+        middle = np.asarray(center, np.float64)
+        low = float(middle[2])
+        self.prism(middle[:2] + base, low, low + h, material, semantic, tint, repeat_m)
 
     def prism(
         self,

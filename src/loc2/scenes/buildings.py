@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from loc2.scenes.builder import MeshBuilder, Tint
+from loc2.scenes.builder import MeshBuilder, Tint, up
 from loc2.scenes.mesh import SemanticClass
 from loc2.scenes.textures import Texture, TextureLibrary
 
@@ -36,6 +36,11 @@ class Frame:
         c, s = np.cos(self.angle), np.sin(self.angle)
         turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
         return np.asarray(local @ turn + self.origin)
+
+    def local(self, point: Float64) -> Float64:
+        """Return the (2,) plan coordinates of a (2,) world point."""
+        c, s = np.cos(self.angle), np.sin(self.angle)
+        return np.asarray(np.array([[c, s], [-s, c]]) @ (point - self.origin[:2]))
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def _walls(
     n = len(ring)
     base = np.column_stack((ring, np.full(n, low)))
     base2 = np.column_stack((after, np.full(n, low)))
-    quads = np.stack((base, base2, base2 + [0, 0, high - low], base + [0, 0, high - low]), 1)
+    quads = np.stack((base, base2, base2 + up(high - low), base + up(high - low)), 1)
     u = np.stack((start, start + length, start + length, start), 1)
     v = np.tile([low, low, high, high], (n, 1))
     uv = np.stack((u, v), -1) / skin.wall.extent_m
@@ -213,9 +218,11 @@ def add_panel(
     gap = 0.04
     cx, cy = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
     spots = {
-        "front": ([cx + u, box.y0 - gap], [1.0, 0.0]), "back": ([cx - u, box.y1 + gap], [-1.0, 0.0]),
-        "left": ([box.x0 - gap, cy - u], [0.0, -1.0]), "right": ([box.x1 + gap, cy + u], [0.0, 1.0]),
-    }  # fmt: skip
+        "front": ([cx + u, box.y0 - gap], [1.0, 0.0]),
+        "back": ([cx - u, box.y1 + gap], [-1.0, 0.0]),
+        "left": ([box.x0 - gap, cy - u], [0.0, -1.0]),
+        "right": ([box.x1 + gap, cy + u], [0.0, 1.0]),
+    }
     middle, way = (np.array(v) for v in spots[face])
     a, b = middle - way * width / 2, middle + way * width / 2
     quad = np.array([[*a, sill], [*b, sill], [*b, sill + height], [*a, sill + height]])
@@ -269,7 +276,10 @@ def add_facade_block(
 def _walls_trim(out: MeshBuilder, frame: Frame, ring: Float64, height: float, skin: Skin) -> None:
     after = np.roll(ring, -1, 0)
     n = len(ring)
-    low, low2 = np.column_stack((ring, np.full(n, height))), np.column_stack((after, np.full(n, height)))
+    low, low2 = (
+        np.column_stack((ring, np.full(n, height))),
+        np.column_stack((after, np.full(n, height))),
+    )
     up = np.array([0, 0, 0.4])
     out.quads(frame.points(np.stack((low, low2, low2 + up, low + up), 1)), np.zeros((4, 2)),
               skin.wall.material, WALL, skin.trim_tint)  # fmt: skip
@@ -286,7 +296,10 @@ def add_roof_clutter(
         w, d = rng.uniform(0.8, 4.0, 2)
         if x1 - x0 < w + 2 or y1 - y0 < d + 2:
             continue
-        x, y = rng.uniform(x0 + 1 + w / 2, x1 - 1 - w / 2), rng.uniform(y0 + 1 + d / 2, y1 - 1 - d / 2)
+        x, y = (
+            rng.uniform(x0 + 1 + w / 2, x1 - 1 - w / 2),
+            rng.uniform(y0 + 1 + d / 2, y1 - 1 - d / 2),
+        )
         spot = frame.points(np.array([x, y, top - 0.35]))
         grey = float(rng.uniform(0.12, 0.75))
         out.box(spot, (w, d, float(rng.uniform(0.3, 2.4))), frame.angle, plain, ROOF,

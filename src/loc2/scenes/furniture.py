@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loc2.scenes.builder import MeshBuilder, Tint
+from loc2.scenes.builder import MeshBuilder, Tint, up
 from loc2.scenes.leaves import leaf_material
 from loc2.scenes.mesh import SemanticClass
 from loc2.scenes.terrain import Hills
@@ -44,12 +44,12 @@ class Furniture:
         """Add a street light whose arm points along the unit vector ``towards``."""
         z, h = self._ground(point), self._light_height
         foot = np.array([*point, z])
-        top = foot + [0, 0, h]
+        top = foot + up(h)
         self._out.tube(foot, top, 0.09, 0.05, self._plain, POLE, self._metal, 5)
         tip = top + np.array([*(towards * self._light_reach), 0.35])
         self._out.tube(top, tip, 0.05, 0.04, self._plain, POLE, self._metal, 4)
         angle = float(np.arctan2(towards[1], towards[0]))
-        self._out.box(tip - [0, 0, 0.06], (0.7, 0.25, 0.12), angle, self._plain, POLE,
+        self._out.box(tip - up(0.06), (0.7, 0.25, 0.12), angle, self._plain, POLE,
                       (0.4, 0.4, 0.4))  # fmt: skip
 
     def utility_pole(self, point: Float64, along: Float64) -> Float64:
@@ -57,15 +57,15 @@ class Furniture:
         z = self._ground(point)
         foot = np.array([*point, z])
         h = 9.0
-        self._out.tube(foot, foot + [0, 0, h], 0.15, 0.11, self._wood, POLE, (0.8, 0.75, 0.7), 6)
+        self._out.tube(foot, foot + up(h), 0.15, 0.11, self._wood, POLE, (0.8, 0.75, 0.7), 6)
         side = np.array([-along[1], along[0], 0.0])
-        arm = foot + [0, 0, h - 0.5]
+        arm = foot + up(h - 0.5)
         self._out.tube(arm - side * 1.1, arm + side * 1.1, 0.06, 0.06, self._wood, POLE,
                        (0.6, 0.55, 0.5), 4)  # fmt: skip
         if self._rng.random() < 0.25:
-            self._out.tube(arm + side * 0.35 - [0, 0, 1.4], arm + side * 0.35 - [0, 0, 0.5], 0.22,
+            self._out.tube(arm + side * 0.35 - up(1.4), arm + side * 0.35 - up(0.5), 0.22,
                            0.22, self._plain, POLE, (0.35, 0.36, 0.37), 6)  # fmt: skip
-        return np.stack((arm - side, arm + side, arm + side * 0.4 - [0, 0, 1.6]))
+        return np.stack((arm - side, arm + side, arm + side * 0.4 - up(1.6)))
 
     def wires(self, a: Float64, b: Float64) -> None:
         """Hang wires between the ends of two poles."""
@@ -83,7 +83,7 @@ class Furniture:
         rng, z = self._rng, self._ground(point)
         foot = np.array([*point, z])
         h = float(rng.uniform(2.0, 2.8))
-        self._out.tube(foot, foot + [0, 0, h], 0.035, 0.035, self._plain, POLE, (0.4, 0.4, 0.4), 4)
+        self._out.tube(foot, foot + up(h), 0.035, 0.035, self._plain, POLE, (0.4, 0.4, 0.4), 4)
         colors: tuple[Tint, ...] = ((0.5, 0.02, 0.02), (0.7, 0.7, 0.7), (0.6, 0.4, 0.02),
                                     (0.02, 0.1, 0.4), (0.02, 0.2, 0.08))  # fmt: skip
         tint = colors[int(rng.integers(5))]
@@ -92,9 +92,11 @@ class Furniture:
         front = np.array([np.cos(facing), np.sin(facing), 0.0]) * 0.05
         angle = np.linspace(0, 2 * np.pi, 9)[:-1] + np.pi / 8
         corners = int(rng.choice([3, 4, 8]))
-        angle = np.linspace(0, 2 * np.pi, corners + 1)[:-1] + np.pi * (0.5 if corners == 3 else 0.25)
-        rim = foot + [0, 0, h - r] + front + r * (
-            np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * np.array([0, 0, 1.0]))  # fmt: skip
+        angle = np.linspace(0, 2 * np.pi, corners + 1)[:-1] + np.pi * (
+            0.5 if corners == 3 else 0.25
+        )
+        circle = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * up(1.0)
+        rim = foot + up(h - r) + front + r * circle
         hub = rim.mean(0)
         for scale, color in ((1.0, tint), (0.72, (0.7, 0.7, 0.7))):
             ring = hub + (rim - hub) * scale + front * (1 - scale)
@@ -106,8 +108,9 @@ class Furniture:
         """Add a bin, a cabinet, a letter box, a bench or a bollard."""
         rng, z = self._rng, self._ground(point)
         w, d, h = rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.6), rng.uniform(0.6, 1.4)
-        tint = np.array(((0.03, 0.12, 0.06), (0.3, 0.3, 0.3), (0.02, 0.02, 0.02), (0.35, 0.03, 0.03),
-                         (0.02, 0.06, 0.2), (0.45, 0.42, 0.3))[int(rng.integers(6))])  # fmt: skip
+        tints = ((0.03, 0.12, 0.06), (0.3, 0.3, 0.3), (0.02, 0.02, 0.02), (0.35, 0.03, 0.03),
+                 (0.02, 0.06, 0.2), (0.45, 0.42, 0.3))  # fmt: skip
+        tint = tints[int(rng.integers(len(tints)))]
         self._out.box((*point, z - 0.05), (w, d, h), angle, self._plain, POLE, tint)
 
     def traffic_light(self, point: Float64, towards: Float64) -> None:
@@ -115,14 +118,14 @@ class Furniture:
         z = self._ground(point)
         foot = np.array([*point, z])
         dark = (0.02, 0.02, 0.02)
-        self._out.tube(foot, foot + [0, 0, 3.6], 0.08, 0.07, self._plain, POLE, self._metal, 5)
+        self._out.tube(foot, foot + up(3.6), 0.08, 0.07, self._plain, POLE, self._metal, 5)
         angle = float(np.arctan2(towards[1], towards[0]))
-        self._out.box(foot + [0, 0, 2.6], (0.3, 0.3, 0.95), angle, self._plain, POLE, dark)
+        self._out.box(foot + up(2.6), (0.3, 0.3, 0.95), angle, self._plain, POLE, dark)
         if self._rng.random() < 0.4:
-            tip = foot + [0, 0, 5.8] + np.array([*(towards * 5.0), 0])
-            self._out.tube(foot, foot + [0, 0, 5.8], 0.1, 0.09, self._plain, POLE, self._metal, 5)
-            self._out.tube(foot + [0, 0, 5.8], tip, 0.08, 0.05, self._plain, POLE, self._metal, 4)
-            self._out.box(tip - [0, 0, 1.0], (0.3, 0.3, 0.95), angle, self._plain, POLE, dark)
+            tip = foot + up(5.8) + np.array([*(towards * 5.0), 0.0])
+            self._out.tube(foot, foot + up(5.8), 0.1, 0.09, self._plain, POLE, self._metal, 5)
+            self._out.tube(foot + up(5.8), tip, 0.08, 0.05, self._plain, POLE, self._metal, 4)
+            self._out.box(tip - up(1.0), (0.3, 0.3, 0.95), angle, self._plain, POLE, dark)
 
     def fence(self, a: Float64, b: Float64, kind: str | None = None) -> None:
         """Add a fence, wall or hedge between two points.
@@ -195,9 +198,9 @@ class Furniture:
         normal = np.array([-way[1], way[0]])
         angle = float(np.arctan2(way[1], way[0]))
         for a, b, za in zip(points[:-1], points[1:], z[:-1], strict=True):
-            self._out.box((*((a + b) / 2), za - 0.2), (float(np.hypot(*(b - a))) + 0.05, thick * 0.7,
-                          height * 0.9 + 0.2), angle, self._plain, SemanticClass.HEDGE,
-                          green * 0.25)  # fmt: skip
+            size = (float(np.hypot(*(b - a))) + 0.05, thick * 0.7, height * 0.9 + 0.2)
+            self._out.box((*((a + b) / 2), za - 0.2), size, angle, self._plain,
+                          SemanticClass.HEDGE, green * 0.25)  # fmt: skip
         count = int(length * 3.5)
         t, across = rng.uniform(0, length, count), rng.choice([-1.0, 1.0, 0.0], count)
         middle = points[0] + way * t[:, None] + normal * (across * thick * 0.42)[:, None]

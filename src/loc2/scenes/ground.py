@@ -133,7 +133,8 @@ class GroundPainter:
 
     def _tables(self, cell_m: float, wear: Wear) -> tuple[Float32, Float32]:
         """Return (S, 22) parameters of the surfaces and (N, 3) texels of all their tiles."""
-        rows, chunks, offset = [], [], 0
+        rows: list[list[float]] = []
+        chunks, offset = [], 0
         known: dict[int, tuple[int, int]] = {}
         for surface, texture in zip(self.plan.surfaces, self._textures, strict=True):
             key = id(texture)
@@ -200,7 +201,9 @@ def _paint(  # type: ignore[no-untyped-def]
         for col in range(cols):
             x = west + (col + 0.5) * cell
             s = index[row, col]
-            n_fine = noise[1, int(y * fine + shift[0] * 7) & mask, int(x * fine + shift[1] * 7) & mask]
+            n_fine = noise[
+                1, int(y * fine + shift[0] * 7) & mask, int(x * fine + shift[1] * 7) & mask
+            ]
             n_stain = noise[1, int(y * stain + shift[2]) & mask, int(x * stain + shift[3]) & mask]
             if table[s, 12] > 0.5:  # ragged borders
                 r2 = row + int(0.22 * n_stain / cell)

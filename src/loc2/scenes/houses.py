@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from loc2.scenes.builder import MeshBuilder, Tint
 from loc2.scenes.buildings import (
     Box,
     Frame,
@@ -16,7 +17,6 @@ from loc2.scenes.buildings import (
     add_panel,
     add_roof_clutter,
 )
-from loc2.scenes.builder import MeshBuilder, Tint
 from loc2.scenes.mesh import SemanticClass
 from loc2.scenes.textures import Texture, TextureLibrary
 
@@ -130,10 +130,14 @@ def _terrace(rng: np.random.Generator, room_m: float) -> FloorPlan:
 
 def _shed(rng: np.random.Generator, kind: str, room_m: float) -> FloorPlan:
     large = kind == "warehouse"
-    width = float(np.clip(room_m - rng.uniform(6, 14), 9, 60)) if large else float(rng.uniform(8, 22))
+    width = (
+        float(np.clip(room_m - rng.uniform(6, 14), 9, 60)) if large else float(rng.uniform(8, 22))
+    )
     depth = float(rng.uniform(18, 45) if large else rng.uniform(7, 14))
     eave = float(rng.uniform(5, 10) if large else rng.uniform(3, 5.5))
-    roof = str(rng.choice(["flat", "gable_x", "gable_y"], p=[0.5, 0.25, 0.25] if large else [0, .7, .3]))
+    roof = str(
+        rng.choice(["flat", "gable_x", "gable_y"], p=[0.5, 0.25, 0.25] if large else [0, 0.7, 0.3])
+    )
     pitch = float(rng.uniform(0.12, 0.3) if large else rng.uniform(0.35, 0.8))
     boxes = [Box(-width / 2, width / 2, 0, depth, eave, roof, pitch, 0.3)]
     if rng.random() < 0.5:
@@ -280,7 +284,9 @@ class Raiser:
         w, h = float(rng.uniform(0.9, 2.0)), float(rng.uniform(1.1, 1.7))
         garage = index > 0 and abs(box.eave - 2.5) < 1e-9 and plan.kind != "terrace"
         storey = 2.8
-        pitch = float(rng.uniform(2.4, 4.0)) if plan.kind != "terrace" else float(rng.uniform(2.0, 3))
+        pitch = (
+            float(rng.uniform(2.4, 4.0)) if plan.kind != "terrace" else float(rng.uniform(2.0, 3))
+        )
         for face in ("front", "back", "left", "right"):
             length = box.x1 - box.x0 if face in ("front", "back") else box.y1 - box.y0
             if garage and face == "front":
@@ -328,8 +334,10 @@ class Raiser:
             t0, t1 = 0.25, 0.75
             half = (box.y1 - box.y0) / 2
             x = float(rng.uniform(-1, 1)) * max((box.x1 - box.x0) / 2 - half - w / 2, 0.0)
+
             def at(t: float) -> tuple[float, float]:
                 return middle + face * half * (1 - t), box.eave + half * box.pitch * t + 0.12
+
             (ya, za), (yb, zb) = at(t0), at(t1)
             quad = np.array([[x - w / 2, ya, za], [x + w / 2, ya, za], [x + w / 2, yb, zb],
                              [x - w / 2, yb, zb]])  # fmt: skip
@@ -337,7 +345,9 @@ class Raiser:
                       (0.015, 0.02, 0.05))  # fmt: skip
         if plan.kind != "terrace" and rng.random() < 0.35:  # porch
             w, d = float(rng.uniform(2.5, 6)), float(rng.uniform(1.2, 2.2))
-            roof = np.array([[-w / 2, -d, 2.4], [w / 2, -d, 2.4], [w / 2, 0, 2.75], [-w / 2, 0, 2.75]])
+            roof = np.array(
+                [[-w / 2, -d, 2.4], [w / 2, -d, 2.4], [w / 2, 0, 2.75], [-w / 2, 0, 2.75]]
+            )
             out.quads(frame.points(roof), roof[:, :2] / skin.roof.extent_m, skin.roof.material,
                       SemanticClass.ROOF, skin.roof_tint)  # fmt: skip
             for x in (-w / 2 + 0.1, w / 2 - 0.1):

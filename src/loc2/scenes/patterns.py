@@ -19,7 +19,8 @@ SIZE = 256
 
 
 def _finish(rgb: NDArray[np.floating]) -> UInt8:
-    return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    pixels: UInt8 = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _grey(field: NDArray[np.floating], color: tuple[float, float, float]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Plots along the streets: buildings, drives, gardens, fences, car parks, and what stands on them."""
+"""Plots along the streets: buildings, drives, gardens, fences, car parks, and their trees."""
 
 from __future__ import annotations
 
@@ -217,9 +217,9 @@ class PlotPlanner:
         far = 3.0 if abs(floor.drive_x) > floor.width / 2 - 2 else 0.0
         start, end = self._quad(frame, floor.drive_x, floor.drive_x, -reach, far)[[0, 2]]
         skew = float(rng.normal() * 0.4)
-        ring = np.array([[floor.drive_x - half + skew - 0.5, -reach - 0.2, 0],
-                         [floor.drive_x + half + skew + 0.5, -reach - 0.2, 0],
-                         [floor.drive_x + half, far, 0], [floor.drive_x - half, far, 0]])  # fmt: skip
+        x, flare = floor.drive_x, half + 0.5
+        ring = np.array([[x - flare + skew, -reach - 0.2, 0], [x + flare + skew, -reach - 0.2, 0],
+                         [x + half, far, 0], [x - half, far, 0]])  # fmt: skip
         points = frame.points(ring)[:, :2]
         surface = self._pick(self._drives)
         self._area(points, surface, DRIVE)
@@ -227,7 +227,9 @@ class PlotPlanner:
         mouth = (points[0] + points[1]) / 2
         self.inventory.mouths.append((float(mouth[0]), float(mouth[1]), half + 0.5))
         for wheel in (-0.7, 0.7):
-            a, b = self._quad(frame, floor.drive_x + wheel, floor.drive_x + wheel, -reach, far)[[0, 2]]
+            a, b = self._quad(frame, floor.drive_x + wheel, floor.drive_x + wheel, -reach, far)[
+                [0, 2]
+            ]
             self.plan.stroke("dark", rows(a, b, 0.2, 0.3, float(rng.uniform(0.05, 0.3)), 0.0))
         if rng.random() < 0.45 and reach > 9.0:
             along = float(rng.uniform(0.3, 0.62))
@@ -256,8 +258,10 @@ class PlotPlanner:
             for a, b in ((flank[0], flank[3]), (flank[3], flank[2])):
                 self.inventory.fences.append((a, b, own))
         if dwelling and rng.random() < self._front_fences and yard > 1.5:
-            own = "hedge" if rng.random() < 0.4 + 0.5 * hedge else str(
-                rng.choice(["wall", "rails", "boards"])
+            own = (
+                "hedge"
+                if rng.random() < 0.4 + 0.5 * hedge
+                else str(rng.choice(["wall", "rails", "boards"]))
             )
             low = -width / 2
             if floor.drive_x is not None:

@@ -1,4 +1,4 @@
-"""Planar polylines: arc length, offsets, pieces and dashes. Coordinates are (east, north) metres."""
+"""Planar polylines: arc length, offsets, pieces and dashes; (east, north), metres."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Polyline:
         """Return the (..., 2) points ``left_m`` metres left of the line at stations."""
         tangent = self.direction(station)
         normal = np.stack((-tangent[..., 1], tangent[..., 0]), -1)
-        return self.at(station) + normal * np.asarray(left_m)[..., None]
+        return np.asarray(self.at(station) + normal * np.asarray(left_m)[..., None])
 
     def piece(self, start: float, end: float, step_m: float = 2.0) -> Polyline:
         """Return the part between two stations, resampled at about ``step_m``."""

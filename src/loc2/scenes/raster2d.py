@@ -82,8 +82,8 @@ def _fill(raster, west, north, cell, edges, value):  # type: ignore[no-untyped-d
     for e in range(len(edges)):
         top = max(top, edges[e, 1], edges[e, 3])
         bottom = min(bottom, edges[e, 1], edges[e, 3])
-    first = max(0, int(math.floor((north - top) / cell)))
-    last = min(rows - 1, int(math.ceil((north - bottom) / cell)))
+    first = max(0, math.floor((north - top) / cell))
+    last = min(rows - 1, math.ceil((north - bottom) / cell))
     crossings = np.empty(len(edges))
     for row in range(first, last + 1):
         y = north - (row + 0.5) * cell
@@ -96,8 +96,8 @@ def _fill(raster, west, north, cell, edges, value):  # type: ignore[no-untyped-d
                 count += 1
         ordered = np.sort(crossings[:count])
         for k in range(0, count - 1, 2):
-            a = int(math.ceil((ordered[k] - west) / cell - 0.5))
-            b = int(math.ceil((ordered[k + 1] - west) / cell - 0.5))
+            a = math.ceil((ordered[k] - west) / cell - 0.5)
+            b = math.ceil((ordered[k + 1] - west) / cell - 0.5)
             for col in range(max(a, 0), min(b, cols)):
                 raster[row, col] = value
 
@@ -159,8 +159,8 @@ def touches(raster, west, north, cell, edges):  # type: ignore[no-untyped-def]
     for e in range(len(edges)):
         top = max(top, edges[e, 1], edges[e, 3])
         bottom = min(bottom, edges[e, 1], edges[e, 3])
-    first = max(0, int(math.floor((north - top) / cell)))
-    last = min(rows - 1, int(math.ceil((north - bottom) / cell)))
+    first = max(0, math.floor((north - top) / cell))
+    last = min(rows - 1, math.ceil((north - bottom) / cell))
     crossings = np.empty(len(edges))
     for row in range(first, last + 1):
         y = north - (row + 0.5) * cell
@@ -172,8 +172,8 @@ def touches(raster, west, north, cell, edges):  # type: ignore[no-untyped-def]
                 count += 1
         ordered = np.sort(crossings[:count])
         for k in range(0, count - 1, 2):
-            a = max(0, int(math.ceil((ordered[k] - west) / cell - 0.5)))
-            b = min(cols, int(math.ceil((ordered[k + 1] - west) / cell - 0.5)))
+            a = max(0, math.ceil((ordered[k] - west) / cell - 0.5))
+            b = min(cols, math.ceil((ordered[k + 1] - west) / cell - 0.5))
             for col in range(a, b):
                 if raster[row, col] != 0:
                     return True

@@ -2,7 +2,7 @@
 
 Roads are centre lines with a cross-section. Side roads start at junctions of roads that exist
 already and are traced outwards until they reach another road (a new junction), a dead end, or the
-edge of the world; so blocks, T-, X- and Y-junctions, crescents and cul-de-sacs appear by themselves.
+edge of the world; so blocks, T-, X- and Y-junctions, crescents and dead ends appear by themselves.
 """
 
 from __future__ import annotations
@@ -187,8 +187,10 @@ class _Grower:
         low, high = 45.0, road.line.length - 45.0
         stations = []
         if near is not None:
-            at = near + float(rng.uniform(-22, 22)) if force else near + float(
-                rng.uniform(0.45, 0.9) * rng.uniform(*style.block_m)
+            at = (
+                near + float(rng.uniform(-22, 22))
+                if force
+                else near + float(rng.uniform(0.45, 0.9) * rng.uniform(*style.block_m))
             )
             reach = self.reach_m if style.network == "rural" else self.reach_m - 20
             stations.append(at)
@@ -218,7 +220,9 @@ class _Grower:
                 slant = float(rng.choice([-1, 1]) * rng.uniform(25, 42))
             tangent = road.line.direction(station)
             for side in sides:
-                heading = math.atan2(tangent[1], tangent[0]) + side * math.radians(90 + side * slant)
+                heading = math.atan2(tangent[1], tangent[0]) + side * math.radians(
+                    90 + side * slant
+                )
                 self._branch(junction, heading, road)
             if junction.arms:
                 self.junctions.append(junction)
@@ -252,7 +256,8 @@ class _Grower:
         for i, road in enumerate(self.roads):
             base = road.line.points
             gap = np.hypot(
-                points[:keep, None, 0] - base[None, ::2, 0], points[:keep, None, 1] - base[None, ::2, 1]
+                points[:keep, None, 0] - base[None, ::2, 0],
+                points[:keep, None, 1] - base[None, ::2, 1],
             ).min(1)
             own = np.arange(keep) * STEP_M < 30.0
             close = np.flatnonzero((gap < 5.0) & ~own)
@@ -294,5 +299,7 @@ class _Grower:
         junction = near[int(self.rng.integers(len(near)))]
         if self.roads[junction.through].level == 9:
             return
-        widest = max(self.roads[i].width_m for i in [junction.through, *(a for a, _ in junction.arms)])
+        widest = max(
+            self.roads[i].width_m for i in [junction.through, *(a for a, _ in junction.arms)]
+        )
         junction.roundabout_m = widest * 0.62 + float(self.rng.uniform(4.5, 12))

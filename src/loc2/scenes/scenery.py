@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -17,8 +18,8 @@ from loc2.scenes.roads import Network, Road
 from loc2.scenes.streets import Streets
 from loc2.scenes.styles import Style, choose
 from loc2.scenes.surfaces import Palette, Surface
-from loc2.scenes.vehicles import Car, draw_kind, draw_paint
 from loc2.scenes.vegetation import HEIGHTS_M
+from loc2.scenes.vehicles import Car, draw_kind, draw_paint
 
 Float64 = NDArray[np.float64]
 REACH_M = 170.0
@@ -78,8 +79,8 @@ def add_streetside(
 def _street_trees(rng: np.random.Generator, road: Road, gaps: list[tuple[float, float]],
                   spacing: float, species: str, planner: PlotPlanner) -> None:  # fmt: skip
     half = road.width_m / 2
-    left = half + (road.verge_m / 2 if road.verge_m > 1.2 else
-                   road.verge_m + (0.8 if road.pavement_m > 2.2 else road.pavement_m + 0.9))  # fmt: skip
+    beyond = 0.8 if road.pavement_m > 2.2 else road.pavement_m + 0.9
+    left = half + (road.verge_m / 2 if road.verge_m > 1.2 else road.verge_m + beyond)
     low, high = HEIGHTS_M[species]
     size = float(rng.uniform(low, high))
     lines = [side * left for side in (1, -1) if rng.random() < 0.85]
@@ -94,7 +95,9 @@ def _street_trees(rng: np.random.Generator, road: Road, gaps: list[tuple[float, 
                 clear = all(math.hypot(at[0] - m[0], at[1] - m[1]) > m[2] + 1.0
                             for m in planner.inventory.mouths)  # fmt: skip
                 if np.abs(at).max() < REACH_M and taken not in (2, 3) and clear:
-                    height = float(np.clip(size * math.exp(rng.normal() * 0.2), low * 0.6, high * 1.2))
+                    height = float(
+                        np.clip(size * math.exp(rng.normal() * 0.2), low * 0.6, high * 1.2)
+                    )
                     planner.inventory.trees.append(Tree(species, at, height))
                 station += spacing * float(rng.uniform(0.7, 1.5))
 
@@ -199,7 +202,7 @@ class Land:
         cuts = np.sort(rng.uniform(0, main.length, int(rng.integers(3, 9))))
         edges = np.concatenate(([0.0], cuts, [main.length]))
         for side in (1, -1):
-            for a, b in zip(edges[:-1], edges[1:], strict=True):
+            for a, b in itertools.pairwise(edges):
                 if b - a < 15 or rng.random() < 0.15:
                     continue
                 stations = np.linspace(a, b, max(3, int((b - a) / 15)))
@@ -291,7 +294,9 @@ class Land:
         cover = float(rng.uniform(0.25, 1.0))
         bearing = np.arange(0, 2 * np.pi, 0.028)
         wave = np.sin(bearing * 2 + rng.uniform(0, 6)) + np.sin(bearing * 5 + rng.uniform(0, 6))
-        distance = float(rng.uniform(200, 420)) * np.exp(0.25 * wave + rng.normal(size=len(bearing)) * 0.1)
+        distance = float(rng.uniform(200, 420)) * np.exp(
+            0.25 * wave + rng.normal(size=len(bearing)) * 0.1
+        )
         present = np.sin(bearing * 3 + rng.uniform(0, 6)) + rng.normal(size=len(bearing)) * 0.3
         low, high = HEIGHTS_M[species]
         for b, d, p in zip(bearing, np.clip(distance, 180, 640), present, strict=True):

@@ -106,7 +106,7 @@ STYLES: dict[str, Style] = {
     s.name: s
     for s in (
         Style(
-            name="us_suburb", network="organic", markings="us", drives_on_left=False,
+            name="us-suburb", network="organic", markings="us", drives_on_left=False,
             main_width_m=(7.5, 13), side_width_m=(6.5, 10), block_m=(55, 120), median=0.12,
             unmarked=0.75, dead_end=0.4, roundabout=0.05, kerb=0.75, pavement=0.65,
             pavement_width_m=(1.2, 1.8), verge_m=(0.0, 3.0), setback_m=(7, 14), lot_m=(16, 30),
@@ -116,7 +116,7 @@ STYLES: dict[str, Style] = {
             dry=(0.0, 0.6), soils=(("brown", 3), ("tan", 2), ("red", 1)), alley=0.15,
         ),
         Style(
-            name="au_suburb", network="organic", markings="au", drives_on_left=True,
+            name="au-suburb", network="organic", markings="au", drives_on_left=True,
             main_width_m=(7.5, 14), side_width_m=(6.5, 10), block_m=(50, 110), median=0.18,
             unmarked=0.6, dead_end=0.35, roundabout=0.15, kerb=0.95, pavement=0.75,
             pavement_width_m=(1.1, 1.8), verge_m=(1.5, 6.0), setback_m=(7, 15), lot_m=(16, 26),
@@ -126,7 +126,7 @@ STYLES: dict[str, Style] = {
             dry=(0.25, 0.95), soils=(("red", 2), ("tan", 3), ("brown", 2)), alley=0.1,
         ),
         Style(
-            name="us_rural", network="rural", markings="us", drives_on_left=False,
+            name="us-rural", network="rural", markings="us", drives_on_left=False,
             main_width_m=(6.5, 9.5), side_width_m=(4.5, 7), block_m=(120, 300), median=0.05,
             unmarked=0.4, dead_end=0.1, roundabout=0.0, kerb=0.03, pavement=0.0,
             pavement_width_m=(1.5, 1.6), verge_m=(1.5, 5), setback_m=(12, 40), lot_m=(50, 140),
@@ -158,7 +158,7 @@ STYLES: dict[str, Style] = {
             dry=(0.0, 0.4), soils=(("brown", 3), ("grey", 2)), alley=0.15,
         ),
         Style(
-            name="eu_town", network="organic", markings="eu", drives_on_left=False,
+            name="eu-town", network="organic", markings="eu", drives_on_left=False,
             main_width_m=(6.0, 12), side_width_m=(4.5, 8), block_m=(40, 95), median=0.06,
             unmarked=0.55, dead_end=0.2, roundabout=0.2, kerb=0.95, pavement=0.9,
             pavement_width_m=(1.4, 3.0), verge_m=(0.0, 1.5), setback_m=(2.0, 8), lot_m=(13, 26),

@@ -208,17 +208,22 @@ class Palette:
         rng = self._rng
         kind = rng.random()
         rows_m, rows = float(rng.choice([0.8, 1.5, 3.0, 6.0])), float(rng.uniform(0.04, 0.22))
-        deg = float(rng.uniform(0, 180))
+        deg, blotch_m = float(rng.uniform(0, 180)), float(rng.uniform(60, 220))
         if kind < 0.35:
             color = jitter(rng, self.soil_rgb, 0.15)
-            return Surface("soil", color, mix(color, self._straw, 0.4), SemanticClass.TERRAIN, True,
-                           float(rng.uniform(60, 220)), 0.7, 1.0, None, 0.0, rows_m, deg, rows)  # fmt: skip
+            return Surface(
+                "soil", color, mix(color, self._straw, 0.4), SemanticClass.TERRAIN, soft=True,
+                mottle_m=blotch_m, mottle=0.7, rows_m=rows_m, rows_deg=deg, rows=rows,
+            )  # fmt: skip
         green = jitter(rng, (70, 104, 42) if kind < 0.65 else self._green, 0.2, 0.06)
         if kind > 0.85:
             green = jitter(rng, self._straw, 0.12)
-        return Surface("grass", green, mix(green, self._straw, 0.35), SemanticClass.TERRAIN, True,
-                       float(rng.uniform(60, 220)), 0.6, 0.8, self._straw,
-                       float(np.clip(self.dry - 0.1 + rng.normal() * 0.2, 0, 1)), rows_m, deg, rows)  # fmt: skip
+        return Surface(
+            "grass", green, mix(green, self._straw, 0.35), SemanticClass.TERRAIN, soft=True,
+            mottle_m=blotch_m, mottle=0.6, grain=0.8, straw=self._straw,
+            dry=float(np.clip(self.dry - 0.1 + rng.normal() * 0.2, 0, 1)),
+            rows_m=rows_m, rows_deg=deg, rows=rows,
+        )  # fmt: skip
 
     def water(self) -> Surface:
         """Ponds, rivers, pools."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -132,9 +133,7 @@ def kerbs(
             rise *= np.clip((gap - mouths[:, 2]) / 0.8, 0.15, 1.0).min(1)
         z = hills.at(points)
         profile = [(0.0, -0.02), (0.0, 1.0), (0.15, 1.0), (0.9, 0.0)]
-        lines = [
-            np.concatenate((points + out * d, (z + rise * h)[:, None]), 1) for d, h in profile
-        ]
+        lines = [np.concatenate((points + out * d, (z + rise * h)[:, None]), 1) for d, h in profile]
         near = np.abs(points - middle).max(1) < min(reach_m, side / 2 - 2)
         for k in range(3):
             low, high = lines[k], lines[k + 1]
@@ -153,7 +152,7 @@ def kerbs(
 def _resample(ring: Float64, step_m: float) -> Float64:
     """Return the ring without its last point, no two neighbours farther apart than the step."""
     parts = []
-    for a, b in zip(ring[:-1], ring[1:], strict=True):
+    for a, b in itertools.pairwise(ring):
         count = max(1, math.ceil(float(np.hypot(*(b - a))) / step_m))
         parts.append(a + (b - a) * (np.arange(count) / count)[:, None])
     return np.concatenate(parts)

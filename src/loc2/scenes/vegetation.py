@@ -127,13 +127,17 @@ def _wood(
         pale = float(rng.uniform(1.2, 2.8))
         tint = (pale, pale * 0.96, pale * 0.88)
     lean = np.array([*rng.normal(size=2) * 0.03, 0.0])
-    fork = np.array([0.0, 0.0, top * (0.45 if species not in ("conifer", "poplar") else 1.0)]) + lean
-    out.tube((0, 0, -0.03), fork, thick, thick * (0.6 if species != "conifer" else 0.15), bark, TREE,
-             tint, sides=6, repeat_m=0.15)  # fmt: skip
+    fork = (
+        np.array([0.0, 0.0, top * (0.45 if species not in ("conifer", "poplar") else 1.0)]) + lean
+    )
+    taper = 0.6 if species != "conifer" else 0.15
+    out.tube((0, 0, -0.03), fork, thick, thick * taper, bark, TREE, tint, sides=6, repeat_m=0.15)
     if species not in ("conifer", "poplar", "bush"):
         for lobe in lobes:
             end = lobe[:3] * np.array([0.9, 0.9, 1.0])
-            out.tube(fork, end, thick * 0.45, thick * 0.12, bark, TREE, tint, sides=4, repeat_m=0.15)
+            out.tube(
+                fork, end, thick * 0.45, thick * 0.12, bark, TREE, tint, sides=4, repeat_m=0.15
+            )
             if species == "dead":
                 for _ in range(5):
                     tip = end + rng.normal(size=3) * lobe[3] * np.array([0.7, 0.7, 0.5])
@@ -237,7 +241,9 @@ def _palm(rng: np.random.Generator, bark: Material, library: TextureLibrary) -> 
         np.stack((middle - across, middle + across, tip + across, tip - across), 1),
     ))  # fmt: skip
     first = np.array([[0, 0], [1, 0], [1, 0.5], [0, 0.5]])
-    uv = np.concatenate((np.tile(first, (count, 1, 1)), np.tile(first + [0, 0.5], (count, 1, 1))))
+    uv = np.concatenate(
+        (np.tile(first, (count, 1, 1)), np.tile(first + np.array([0, 0.5]), (count, 1, 1)))
+    )
     normals = np.tile((way * 0.3 + np.array([0, 0, 1.0]))[:, None], (2, 4, 1))
     crown = quad_mesh(quads, uv, material, np.full(2 * count, TREE, np.uint8),
                       np.ones((2 * count, 3)), normals)  # fmt: skip

@@ -102,7 +102,10 @@ def _cracks(rng: np.random.Generator, road: Road, age: float, plan: GroundPlan) 
         return
     sealed = float(rng.uniform(0.3, 0.85))
     for _ in range(min(rng.poisson(age**2 * len(stations) / 16.0), 90)):
-        start, left = float(rng.choice(stations)), float(rng.uniform(-0.95, 0.95)) * road.width_m / 2
+        start, left = (
+            float(rng.choice(stations)),
+            float(rng.uniform(-0.95, 0.95)) * road.width_m / 2,
+        )
         across = rng.random() < 0.45
         count = int(rng.integers(4, 10))
         if across:

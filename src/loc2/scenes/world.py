@@ -7,6 +7,7 @@ region of the ground that is painted finely.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,7 +130,9 @@ class World:
         table = np.array([s.semantic for s in self.plan.surfaces], np.uint8)
         classes = np.full(len(points), SemanticClass.TERRAIN, np.uint8)
         cell = 0.1
-        grid = Grid(west, north, cell, int((east - west) / cell) + 1, int((north - south) / cell) + 1)
+        grid = Grid(
+            west, north, cell, int((east - west) / cell) + 1, int((north - south) / cell) + 1
+        )
         col = np.floor((points[:, 0] - grid.west_m) / cell).astype(int)
         row = np.floor((grid.north_m - points[:, 1]) / cell).astype(int)
         near = (col >= 0) & (row >= 0) & (col < grid.width) & (row < grid.height)
@@ -205,12 +208,16 @@ class World:
         height = np.array([t.height_m for t in trees])
         individual = rng.integers(0, 6, len(trees))
         angle = rng.uniform(0, 2 * np.pi, len(trees))
-        light = np.exp(rng.normal(size=(len(trees), 1)) * 0.22 + rng.normal(size=(len(trees), 3)) * 0.07)
+        light = np.exp(
+            rng.normal(size=(len(trees), 1)) * 0.22 + rng.normal(size=(len(trees), 3)) * 0.07
+        )
         turning = rng.random(len(trees))
         growth = 1.0 + 0.05 * np.random.default_rng(day.seed).normal(size=len(trees))
         z = self.hills.at(spots)
         distance = np.hypot(*(spots - middle).T)
-        detail = np.where(distance < (30 if not from_above else 60), 0, np.where(distance < 75, 1, 2))
+        detail = np.where(
+            distance < (30 if not from_above else 60), 0, np.where(distance < 75, 1, 2)
+        )
         seen = distance < (1e9 if not from_above else 130)
         parts = []
         for s, name in enumerate(species):
@@ -242,7 +249,9 @@ class World:
             raiser.reseed(np.random.default_rng([self._seed, 13, index]))
             distance = float(np.hypot(*(frame.origin[:2] - middle)))
             raiser.raise_plan(out, frame, floor, detail=distance < 110)
-        furniture = Furniture(np.random.default_rng([self._seed, 14]), self._library, self.hills, out)
+        furniture = Furniture(
+            np.random.default_rng([self._seed, 14]), self._library, self.hills, out
+        )
         inventory = self.inventory
         for index, (a, b, kind) in enumerate(inventory.fences):
             furniture.reseed(np.random.default_rng([self._seed, 15, index]))
@@ -259,5 +268,5 @@ class World:
             furniture.small_box(point, angle)
         for chain in inventory.poles:
             tops = [furniture.utility_pole(point, along) for point, along in chain]
-            for one, two in zip(tops[:-1], tops[1:], strict=True):
+            for one, two in itertools.pairwise(tops):
                 furniture.wires(one, two)

@@ -1,0 +1,208 @@
+"""Generated worlds: determinism, variety, consistency of truth, the command line."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+pytest.importorskip("shapely")
+
+from loc2.cameras import Equirectangular, Pinhole
+from loc2.cli import main
+from loc2.data.pairs import read_pairs
+from loc2.errors import InputError
+from loc2.scenes.dataset import SceneDataset, make_scenes
+from loc2.scenes.mesh import SemanticClass
+from loc2.scenes.pairs import SceneOptions, ScenePair, generate_pair
+from loc2.scenes.roads import grow_network
+from loc2.scenes.styles import STYLES
+from loc2.scenes.textures import TextureLibrary
+from loc2.scenes.vehicles import Garage
+from loc2.scenes.world import World
+
+SMALL = SceneOptions(ground_width=256, aerial_size=160, meters_per_pixel=(0.4, 0.6))
+SHARED_TEXTURES = Path(__file__).parents[1].parent / "shared" / "textures"
+
+
+@pytest.fixture(scope="module")
+def suburb() -> ScenePair:
+    return generate_pair(3, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
+
+
+def _digest(pair: ScenePair) -> str:
+    digest = hashlib.sha256()
+    arrays = (pair.ground, pair.depth_m, pair.classes, pair.aerial, pair.aerial_classes,
+              pair.visible_from_above)  # fmt: skip
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(repr((pair.pose, pair.camera, pair.meters_per_pixel)).encode())
+    return digest.hexdigest()
+
+
+def test_same_seed_same_pair_in_another_process(suburb: ScenePair) -> None:
+    code = (
+        "from test_scenes_world import SMALL, _digest; from dataclasses import replace;"
+        "from loc2.scenes.pairs import generate_pair;"
+        "print(_digest(generate_pair(3, replace(SMALL, styles=('au-suburb',), cropped_share=0.0))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert done.stdout.strip() == _digest(suburb)
+
+
+def test_a_pair_does_not_depend_on_those_made_before(suburb: ScenePair) -> None:
+    generate_pair(4, replace(SMALL, styles=("city",)))
+    again = generate_pair(3, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
+    assert _digest(again) == _digest(suburb)
+
+
+def test_seeds_give_different_road_layouts() -> None:
+    layouts = set()
+    names = list(STYLES)
+    for seed in range(200):
+        network = grow_network(np.random.default_rng([seed, 0]), STYLES[names[seed % len(names)]])
+        points = np.concatenate([r.line.points for r in network.roads])
+        layouts.add(hashlib.sha256(np.round(points, 1).tobytes()).hexdigest())
+    assert len(layouts) == 200
+
+
+def test_networks_have_junctions_dead_ends_and_roundabouts() -> None:
+    junctions = dead_ends = roundabouts = crossings = medians = 0
+    for seed in range(80):
+        network = grow_network(np.random.default_rng([seed, 0]), STYLES["au-suburb"])
+        junctions += len(network.junctions)
+        crossings += sum(len(j.arms) > 1 for j in network.junctions)
+        roundabouts += sum(j.roundabout_m > 0 for j in network.junctions)
+        dead_ends += sum(r.bulb_m > 0 for r in network.roads)
+        medians += sum(r.median_m > 0 for r in network.roads)
+        for junction in network.junctions:
+            for arm, starts in junction.arms:
+                end = network.roads[arm].line.points[0 if starts else -1]
+                assert np.hypot(*(end - junction.point)) < 1e-6
+            _, gap = network.roads[junction.through].line.nearest(junction.point)
+            assert gap < 0.01
+    assert min(junctions, dead_ends, roundabouts, crossings, medians) > 3
+
+
+def test_cars_differ_between_days_and_nothing_else_does() -> None:
+    world = World(1, STYLES["london"], TextureLibrary(None), Garage())
+    rng = np.random.default_rng(0)
+    one, two = world.draw_day(rng), world.draw_day(rng)
+    spots = [{tuple(c.position) for c in day.cars} for day in (one, two)]
+    assert spots[0] - spots[1] and spots[1] - spots[0] and spots[0] & spots[1]
+    still = replace(one, cars=())
+    changed = replace(two, cars=(), autumn=one.autumn, bare=one.bare, seed=one.seed)
+    first = world.mesh(still, np.zeros(2), 0.5)
+    second = world.mesh(changed, np.zeros(2), 0.5)
+    assert np.array_equal(first.vertices, second.vertices)
+    assert np.array_equal(first.class_id, second.class_id)
+
+
+def test_truth_of_both_views_agrees(suburb: ScenePair) -> None:
+    """Ground classes of points that both views show are the orthophoto's own at those points."""
+    pair = suburb
+    assert pair.extras is not None
+    ground, above = pair.extras
+    still = np.isin(
+        pair.classes,
+        [SemanticClass.ROAD, SemanticClass.PAVEMENT, SemanticClass.TERRAIN, SemanticClass.ROOF],
+    )
+    seen = pair.visible_from_above & still
+    uv = above.to_pixels(ground.points_m[seen])
+    rows = np.clip(uv[:, 1].astype(int), 0, pair.aerial.shape[0] - 1)
+    cols = np.clip(uv[:, 0].astype(int), 0, pair.aerial.shape[1] - 1)
+    same = pair.aerial_classes[rows, cols] == pair.classes[seen]
+    assert seen.sum() > 1000
+    assert same.mean() > 0.93
+
+
+def test_pose_is_where_the_camera_stands(suburb: ScenePair) -> None:
+    pair = suburb
+    assert pair.extras is not None
+    ground, above = pair.extras
+    offset = ground.position[:2] - above.center
+    assert np.allclose(offset, [pair.pose.east_m, pair.pose.north_m])
+    assert pair.pose.heading_deg == pytest.approx(ground.heading_deg % 360)
+
+
+def test_images_and_classes_have_the_sizes_asked_for(suburb: ScenePair) -> None:
+    pair = suburb
+    assert isinstance(pair.camera, Equirectangular)
+    assert pair.ground.shape == (128, 256, 3) and pair.ground.dtype == np.uint8
+    assert pair.depth_m.shape == pair.classes.shape == (128, 256)
+    assert pair.aerial.shape == (160, 160, 3)
+    assert (pair.classes[:20] != SemanticClass.ROAD).all()
+    assert {SemanticClass.ROAD, SemanticClass.TERRAIN} <= set(np.unique(pair.aerial_classes))
+    sky = ~pair.valid
+    assert np.isinf(pair.depth_m[sky]).all() and np.isfinite(pair.depth_m[~sky]).all()
+
+
+def test_pinhole_and_cropped_panoramas() -> None:
+    options = replace(SMALL, pinhole_share=1.0, pinhole_size=(160, 112), styles=("eu-town",))
+    pinhole = generate_pair(5, options)
+    assert isinstance(pinhole.camera, Pinhole)
+    assert pinhole.ground.shape == (112, 160, 3)
+    assert pinhole.camera.depth_kind == "z"
+    cropped = generate_pair(6, replace(SMALL, cropped_share=1.0))
+    assert isinstance(cropped.camera, Equirectangular)
+    assert cropped.camera.elevation_top_deg < 90
+    assert cropped.ground.shape[0] == cropped.camera.height < 128
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+def test_every_style_generates(style: str) -> None:
+    world = World(11, STYLES[style], TextureLibrary(None), Garage())
+    assert world.streets.carriageway.area > 500
+    mesh = world.mesh(world.draw_day(np.random.default_rng(0)), np.zeros(2), 0.5)
+    assert np.isfinite(mesh.vertices).all()
+    assert np.isfinite(mesh.uv).all()
+    assert mesh.color is not None and (mesh.color >= 0).all()
+
+
+def test_make_resumes_and_refuses_other_options(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    first = list(make_scenes(SceneDataset(20, 2, SMALL), folder, 1))
+    assert first[0] == (0, 2) and first[-1] == (2, 2)
+    stamps = {p: p.stat().st_mtime_ns for p in (folder / "images").iterdir()}
+    again = list(make_scenes(SceneDataset(20, 3, SMALL), folder, 1))
+    assert again == [(2, 3), (3, 3)]
+    assert all(p.stat().st_mtime_ns == t for p, t in stamps.items())
+    pairs = read_pairs(folder / "pairs.csv")
+    assert len(pairs) == 3
+    assert all(p.ground.is_file() and p.aerial.is_file() for p in pairs)
+    with pytest.raises(InputError, match="other options"):
+        list(make_scenes(SceneDataset(20, 3, replace(SMALL, aerial_size=96)), folder, 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--styles", "moon"], "moon"),
+        (["--textures", "nowhere-to-be-found"], "nowhere-to-be-found"),
+    ],
+)
+def test_bad_options_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], word: str
+) -> None:
+    assert main(["scenes", "make", "1", "--output", str(tmp_path / "x"), *arguments]) == 2
+    message = capsys.readouterr().err.strip()
+    assert word in message and "\n" not in message
+
+
+def test_textures_from_a_folder_change_the_look_and_not_the_layout() -> None:
+    if not SHARED_TEXTURES.is_dir():
+        pytest.skip("shared/textures is not here")
+    plain = generate_pair(8, SMALL)
+    photo = generate_pair(8, replace(SMALL, textures=SHARED_TEXTURES))
+    assert plain.pose == photo.pose
+    assert not np.array_equal(plain.aerial, photo.aerial)
+    assert (plain.aerial_classes == photo.aerial_classes).mean() > 0.95
