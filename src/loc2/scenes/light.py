@@ -170,59 +170,66 @@ def procedural_sky(
         sun_elevation_deg: height of the sun, degrees.
         width: columns; half as many rows.
     """
-    height = width // 2
+    height = width // 4  # the upper half
     azimuth = ((np.arange(width) + 0.5) / width - 0.5) * (2 * math.pi)
-    elevation = (0.5 - (np.arange(height) + 0.5) / height) * math.pi
+    elevation = (1.0 - (np.arange(height) + 0.5) / height) * (math.pi / 2)
     cos_el = np.cos(elevation)[:, None]
     z = np.broadcast_to(np.sin(elevation)[:, None], (height, width))
     rays = np.stack((cos_el * np.sin(azimuth), cos_el * np.cos(azimuth), z), -1)
-    sun = _direction(sun_azimuth_deg, sun_elevation_deg)
-    up = np.clip(z, 0.0, 1.0)[..., None]
+    rays = rays.astype(np.float32)
+    sun = _direction(sun_azimuth_deg, sun_elevation_deg).astype(np.float32)
+    up = rays[..., 2:]
     zenith = np.array([0.14, 0.3, 0.7]) * rng.uniform(0.7, 1.2)
     horizon = np.array([0.72, 0.82, 0.93]) * rng.uniform(0.85, 1.15)
+    horizon = horizon + (0.85 - horizon) * clouds
+    zenith = zenith + (horizon - zenith) * 0.7 * rng.beta(1.0, 3.0)  # dust and moisture
     clear = zenith + (horizon - zenith) * (1.0 - up) ** rng.uniform(2.5, 5.0)
     cos_sun = np.clip(rays @ sun, 0.0, 1.0)[..., None]
     glow = 0.35 * cos_sun**8 + 2.5 * cos_sun**200 + 30.0 * (cos_sun > math.cos(0.006))
     warm = np.array([1.0, 0.92, 0.78])
-    density = _cloud_density(rng, rays, clouds)[..., None]
+    density, relief = (layer[..., None] for layer in _clouds(rng, rays, clouds))
     lit = rng.uniform(0.85, 1.15) - 0.45 * density * rng.uniform(0.3, 1.0)
-    shadow = np.array([0.97, 0.985, 1.0])
-    cloud = shadow * lit + warm * 0.35 * cos_sun**6
+    lit = lit * (1.0 + relief * rng.uniform(0.05, 0.2))
+    cloud = np.array([0.97, 0.985, 1.0]) * lit + warm * 0.35 * cos_sun**6
     radiance = clear + glow * warm
-    radiance = radiance + (cloud - radiance) * np.clip(density * 1.6, 0.0, 1.0)
-    below = np.clip(-z * 20.0, 0.0, 1.0)[..., None]
-    radiance = radiance + (np.array([0.32, 0.31, 0.28]) - radiance) * below
-    return Sky(radiance.astype(np.float32))
+    radiance = (
+        radiance
+        + (cloud - radiance) * np.minimum(density * 1.6, 1.0) * np.minimum(up / 0.1, 1.0) ** 0.7
+    )
+    dome = np.empty((2 * height, width, 3), np.float32)
+    dome[:height] = radiance
+    dome[height:] = (0.32, 0.31, 0.28)  # ground that the mesh does not cover
+    return Sky(dome)
 
 
-def _cloud_density(
-    rng: np.random.Generator, rays: NDArray[np.float64], clouds: float
-) -> NDArray[np.float64]:
-    """Return density in [0, 1] of noise on a plane high above, thresholded to the given share."""
-    height = np.clip(rays[..., 2], 0.03, 1.0)
-    x = rays[..., 0] / (height + 0.12)
-    y = rays[..., 1] / (height + 0.12)
-    noise = np.zeros(x.shape)
+def _clouds(rng: np.random.Generator, rays: Float32, clouds: float) -> tuple[Float32, Float32]:
+    """Return density in [0, 1] and relief (mean 0, deviation 1) of clouds on a plane high above.
+
+    Both come from one field of noise, cut off so that density covers the given share of the sky.
+    """
+    height = rays[..., 2] + np.float32(0.12)
+    x = rays[..., 0] / height
+    y = rays[..., 1] / height
+    noise = np.zeros(x.shape, np.float32)
     size = 64
     for octave in range(5):
-        grid = rng.random((size, size))
-        frequency = 0.8 * 2.0**octave
-        u = (x * frequency + rng.uniform(0, size)) % size
-        v = (y * frequency + rng.uniform(0, size)) % size
-        u0, v0 = u.astype(int), v.astype(int)
+        grid = rng.random((size, size), np.float32)
+        frequency = np.float32(0.8 * 2.0**octave)
+        u = x * frequency + np.float32(rng.uniform(size, 2 * size))
+        v = y * frequency + np.float32(rng.uniform(size, 2 * size))
+        u0, v0 = np.floor(u), np.floor(v)
         s = (u - u0) ** 2 * (3 - 2 * (u - u0))
         t = (v - v0) ** 2 * (3 - 2 * (v - v0))
-        u0, v0 = u0 % size, v0 % size
-        u1, v1 = (u0 + 1) % size, (v0 + 1) % size
-        top = grid[v0, u0] * (1 - s) + grid[v0, u1] * s
-        bottom = grid[v1, u0] * (1 - s) + grid[v1, u1] * s
-        noise += (top * (1 - t) + bottom * t) * 0.5**octave
-    upper = noise[rays[..., 2] > 0]
-    threshold = float(np.quantile(upper, np.clip(1.0 - clouds, 0.0, 1.0)))
-    spread = float(upper.std()) + 1e-6
-    density = np.clip((noise - threshold) / spread * 0.8, 0.0, 1.0)
-    faint: NDArray[np.float64] = density * min(clouds * 20.0, 1.0)  # a clear sky stays clear
-    return faint
+        col, row = u0.astype(np.int32) % size, v0.astype(np.int32) % size
+        next_col, next_row = (col + 1) % size, (row + 1) % size
+        top = grid[row, col] * (1 - s) + grid[row, next_col] * s
+        bottom = grid[next_row, col] * (1 - s) + grid[next_row, next_col] * s
+        noise += (top * (1 - t) + bottom * t) * np.float32(0.5**octave)
+    threshold = np.quantile(noise, np.clip(1.0 - clouds, 0.0, 1.0))
+    relief: Float32 = (noise - noise.mean()) / (noise.std() + np.float32(1e-6))
+    density = np.clip(0.8 * (noise - threshold) / (noise.std() + 1e-6), 0.0, 1.0)
+    density *= min(clouds * 20.0, 1.0)  # a clear sky stays clear
+    return density.astype(np.float32), relief
 
 
 def _direction(azimuth_deg: float, elevation_deg: float) -> NDArray[np.float64]:

@@ -1,0 +1,154 @@
+"""Time of one rendered pair on one core: panorama 448x896 and orthophoto 672x672, with shadows.
+
+    OMP_NUM_THREADS=1 python benchmarks/bench_render.py [--faces 80000] [--repeats 5]
+
+Prints the best and the mean of processor and wall-clock time of each step. The scene is a street
+of boxes with trees of textured leaves, as heavy as generated scenes are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from loc2.cameras import Equirectangular
+from loc2.scenes.light import Light, build_light_field, procedural_sky
+from loc2.scenes.mesh import Material, Mesh
+from loc2.scenes.packed import pack
+from loc2.scenes.render import GROUND_SHADOW_RADII_M, render_aerial, render_ground
+from loc2.scenes.sensor import develop, random_aerial_development, random_ground_development
+
+
+def texture(rng: np.random.Generator, size: int, grey: int) -> np.ndarray:
+    noise = rng.normal(grey, 20.0, (size, size, 3))
+    return np.clip(noise, 0, 255).astype(np.uint8)
+
+
+def quads(corners: np.ndarray, repeats: np.ndarray, material: np.ndarray) -> dict[str, Any]:
+    """Return mesh arrays of (N, 4, 3) corners with (N, 2) repeats of the texture."""
+    count = len(corners)
+    square = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
+    uv = square[None] * repeats[:, None]
+    corner = np.array([[0, 1, 2], [0, 2, 3]])
+    faces = (np.arange(count)[:, None, None] * 4 + corner).reshape(-1, 3)
+    return {
+        "vertices": corners.reshape(-1, 3).astype(np.float32),
+        "faces": faces.astype(np.int32),
+        "uv": np.stack([uv[:, [0, 1, 2]], uv[:, [0, 2, 3]]], 1).reshape(-1, 3, 2),
+        "material": np.repeat(material, 2).astype(np.int32),
+        "class_id": np.repeat(material + 1, 2).astype(np.uint8),
+    }
+
+
+def street(faces: int) -> Mesh:
+    rng = np.random.default_rng(0)
+    leaf_mask = np.zeros((64, 64), np.uint8)
+    y, x = np.mgrid[:64, :64]
+    leaf_mask[np.hypot(x - 32, y - 32) < 26] = 255
+    materials = [
+        Material(texture(rng, 512, 120)),
+        Material(texture(rng, 512, 150), specular=0.04),
+        Material(texture(rng, 64, 90), leaf_mask),
+    ]
+    corners, repeats, kinds = [], [], []
+
+    def add(quad: list[list[float]], repeat: tuple[float, float], kind: int) -> None:
+        corners.append(quad)
+        repeats.append(repeat)
+        kinds.append(kind)
+
+    for i in np.arange(-80, 80, 4.0):
+        for j in np.arange(-80, 80, 4.0):
+            add([[i, j, 0], [i + 4, j, 0], [i + 4, j + 4, 0], [i, j + 4, 0]], (1, 1), 0)
+    for side in (-1, 1):
+        for y0 in np.arange(-70, 70, 14.0):
+            x0, x1 = sorted((side * 9.0, side * 20.0))
+            ring = [(x0, y0), (x1, y0), (x1, y0 + 11), (x0, y0 + 11)]
+            for k in range(4):
+                (ax, ay), (bx, by) = ring[k], ring[(k + 1) % 4]
+                add([[ax, ay, 0], [bx, by, 0], [bx, by, 8], [ax, ay, 8]], (3, 2), 1)
+            add([[*p, 8.0] for p in ring], (3, 3), 0)
+    trees = rng.uniform(-60, 60, (16, 2)) * [0.1, 1.0] + rng.choice([-6, 6], (16, 1)) * [1, 0]
+    leaves = max(0, faces // 2 - len(corners)) // len(trees)
+    for tree in trees:
+        direction = rng.normal(size=(leaves, 3))
+        direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+        center = np.array([*tree, 6.0]) + direction * 2.5 * rng.random((leaves, 1)) ** 0.3
+        edges = rng.normal(size=(leaves, 2, 3))
+        edges *= 0.2 / np.linalg.norm(edges, axis=2, keepdims=True)
+        for c, (a, b) in zip(center, edges, strict=True):
+            add([list(c - a - b), list(c + a - b), list(c + a + b), list(c - a + b)], (1, 1), 2)
+    arrays = quads(np.array(corners), np.array(repeats, np.float32), np.array(kinds))
+    return Mesh(materials=materials, **arrays)
+
+
+def measure(name: str, step: Callable[[], Any], repeats: int) -> tuple[float, float]:
+    step()  # compiled and warm
+    processor, wall = [], []
+    for _ in range(repeats):
+        p, w = time.process_time(), time.perf_counter()
+        step()
+        processor.append(time.process_time() - p)
+        wall.append(time.perf_counter() - w)
+    print(
+        f"{name:<28}{min(processor) * 1e3:9.0f}{np.mean(processor) * 1e3:9.0f}"
+        f"{min(wall) * 1e3:9.0f}{np.mean(wall) * 1e3:9.0f}"
+    )
+    return min(processor), min(wall)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=80_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    mesh = street(arguments.faces)
+    packed = pack(mesh)
+    rng = np.random.default_rng(1)
+    sky = procedural_sky(rng, clouds=0.4, sun_azimuth_deg=120, sun_elevation_deg=40)
+    light = Light(sky, 120.0, 40.0, haze_per_m=0.001)
+    camera = Equirectangular(896, 448, 1.0, -1.0)
+    position = np.array([0.0, 0.0, 2.0])
+
+    def ground() -> Any:
+        return render_ground(packed, camera, position, 30.0, light=light)
+
+    def aerial() -> Any:
+        return render_aerial(packed, [3, 2], 672, 672, 0.12, light=light, lean=(0.1, 0.05))
+
+    ground_rgb, aerial_rgb = ground().rgb, aerial().rgb
+
+    def develop_both() -> None:
+        develop(ground_rgb, random_ground_development(rng, panorama=True), rng, panorama=True)
+        develop(aerial_rgb, random_aerial_development(rng), rng)
+
+    print(f"{len(mesh.faces)} triangles; milliseconds")
+    print(f"{'':<28}{'cpu best':>9}{'mean':>9}{'wall best':>9}{'mean':>9}")
+    steps: list[tuple[str, Callable[[], Any]]] = [
+        ("pack", lambda: pack(mesh)),
+        (
+            "sky",
+            lambda: procedural_sky(rng, clouds=0.4, sun_azimuth_deg=120, sun_elevation_deg=40),
+        ),
+        (
+            "(shadow maps of the ground)",
+            lambda: build_light_field(packed, light, position, GROUND_SHADOW_RADII_M),
+        ),
+        ("ground, with shadow maps", ground),
+        ("aerial, with shadow maps", aerial),
+        ("development of both", develop_both),
+    ]
+    total = [0.0, 0.0]
+    for name, step in steps:
+        processor, wall = measure(name, step, arguments.repeats)
+        if not name.startswith("("):
+            total = [total[0] + processor, total[1] + wall]
+    print(f"{'pair':<28}{total[0] * 1e3:9.0f}{'':9}{total[1] * 1e3:9.0f}")
+
+
+if __name__ == "__main__":
+    main()
