@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
+from loc2.cli.scenes_render import render
 from loc2.errors import InputError, OutputError
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ Styles = Annotated[
 @app.callback()
 def _group() -> None:
     """Keep commands apart."""
+
+
+app.command()(render)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
@@ -40,39 +41,69 @@ def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
         (N, 4) RGBA texels (sRGB) of all levels, and (L, 3) offset, height and width per level.
         Levels halve down to one texel; masks become the share that is present.
     """
-    linear = srgb_to_linear(_U8_TO_UNIT[texture])
-    mask = None if alpha is None else np.where(alpha > 127, 255, 0).astype(np.float32)
-    levels: list[UInt8] = []
-    info: list[tuple[int, int, int]] = []
-    offset = 0
-    while True:
-        height, width = linear.shape[:2]
-        texels = np.empty((height, width, 4), np.uint8)
-        texels[..., :3] = texture if not levels else np.rint(linear_to_srgb(linear) * 255)
-        texels[..., 3] = 255 if mask is None else np.rint(mask)
-        levels.append(texels.reshape(-1, 4))
-        info.append((offset, height, width))
-        offset += height * width
-        if height == width == 1 or len(levels) == MAX_LEVELS:
-            break
-        if mask is None:
-            linear = _halve(linear)
-        else:  # colours of absent texels must not bleed into the leaves
-            weight = mask[..., None] + 1e-3
-            linear = _halve(linear * weight) / _halve(weight)
-            mask = _halve(mask[..., None])[..., 0]
-    return np.concatenate(levels), np.array(info, np.int32)
+    height, width = texture.shape[:2]
+    sizes = [(height, width)]
+    while sizes[-1] != (1, 1) and len(sizes) < MAX_LEVELS:
+        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
+    counts = [h * w for h, w in sizes]
+    offsets = np.concatenate([[0], np.cumsum(counts[:-1])])
+    texels = np.empty((sum(counts), 4), np.uint8)
+    first = texels[: height * width].reshape(height, width, 4)
+    first[..., :3] = texture
+    first[..., 3] = 255 if alpha is None else np.where(alpha > 127, 255, 0)
+    # premultiplied by the mask (a trace of it where absent), so that what is cut away does not
+    # bleed into the leaves
+    level = np.empty((height, width, 4), np.float32)
+    _decode(first, _LINEAR, level)
+    for offset, (rows, cols) in zip(offsets[1:], sizes[1:], strict=True):
+        smaller = np.empty((rows, cols, 4), np.float32)
+        _halve(level, smaller)
+        _encode(smaller, _SRGB, texels[offset : offset + rows * cols].reshape(rows, cols, 4))
+        level = smaller
+    info = [(o, h, w) for o, (h, w) in zip(offsets, sizes, strict=True)]
+    return texels, np.array(info, np.int32)
 
 
-_U8_TO_UNIT: Float32 = (np.arange(256) / 255).astype(np.float32)
+_SRGB_STEPS = 4095
+_TRACE = 1e-3  # weight of texels that the mask cuts away
+_LINEAR: Float32 = srgb_to_linear(np.arange(256) / 255)
+_SRGB: UInt8 = np.rint(
+    255 * linear_to_srgb((np.arange(_SRGB_STEPS + 1) / _SRGB_STEPS) ** 2)
+).astype(np.uint8)  # over the square root of linear light
 
 
-def _halve(image: Float32) -> Float32:
-    """Average pairs of rows and columns; an odd last row or column is joined to its pair."""
-    height, width = image.shape[:2]
-    if height > 1:
-        image = image[: height // 2 * 2].reshape(height // 2, 2, width, -1).mean(axis=1)
-    if width > 1:
-        even = image[:, : width // 2 * 2]
-        image = even.reshape(len(image), width // 2, 2, -1).mean(axis=2)
-    return image
+@njit(cache=True, nogil=True, error_model="numpy")
+def _decode(texels, linear, out):  # type: ignore[no-untyped-def]
+    """Write premultiplied linear colour and weight of 8-bit RGBA texels."""
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            weight = np.float32(1.0) if texels[row, col, 3] > 127 else np.float32(_TRACE)
+            for c in range(3):
+                out[row, col, c] = linear[texels[row, col, c]] * weight
+            out[row, col, 3] = weight
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _halve(source, out):  # type: ignore[no-untyped-def]
+    """Average blocks of 2x2; one row or column stays, an odd last one is left out."""
+    down = 1 if source.shape[0] > 1 else 0
+    across = 1 if source.shape[1] > 1 else 0
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            r, c = row * (1 + down), col * (1 + across)
+            for i in range(4):
+                total = source[r, c, i] + source[r, c + across, i]
+                total += source[r + down, c, i] + source[r + down, c + across, i]
+                out[row, col, i] = np.float32(0.25) * total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _encode(level, srgb, out):  # type: ignore[no-untyped-def]
+    """Write 8-bit RGBA texels of premultiplied linear colour and weight."""
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            weight = level[row, col, 3]
+            for c in range(3):
+                root = np.sqrt(min(level[row, col, c] / weight, np.float32(1.0)))
+                out[row, col, c] = srgb[int(root * np.float32(_SRGB_STEPS) + np.float32(0.5))]
+            out[row, col, 3] = int((weight - _TRACE) / (1.0 - _TRACE) * 255.0 + 0.5)
