@@ -1,0 +1,1 @@
+"""Training: pairs to cells, cells to losses, losses to weights."""

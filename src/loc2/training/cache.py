@@ -1,0 +1,297 @@
+"""The feature cache: what a frozen backbone makes of every pair, in safetensors shards.
+
+A shard's name carries a key over everything that decides its content (backbone weights, grids,
+source, augmentation), so a shard of another key is never read. Shards are written atomically, in
+order; a build that is interrupted goes on with the first shard that is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from loc2.errors import DatasetNotFoundError, InputError, Loc2Error
+from loc2.model import Loc2Model, ModelConfig
+from loc2.training.cells import Cells, make_cells
+from loc2.training.images import ImageAugmentConfig, augment_pair
+from loc2.training.pairs import PairSource
+
+logger = logging.getLogger(__name__)
+
+_INDEX = "index.json"
+_GRID_FIELDS = {
+    "backbone", "blocks", "image_mean", "image_std", "panorama_cell_deg", "panorama_top_deg",
+    "panorama_bottom_deg", "pinhole_cell_deg", "aerial_cell_m", "max_aerial_cells", "max_range_m",
+}  # fmt: skip
+
+
+class CacheConfig(BaseModel):
+    """How a cache is built.
+
+    Attributes:
+        variants: differently augmented copies of each pair.
+        shard_size: pairs in a shard.
+        augment: what differs between the copies.
+        bfloat16: run the backbone in bfloat16, which costs no measurable accuracy.
+        max_failed_share: stop when more than this share of the pairs is missing or broken.
+        seed: of the augmentation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    variants: int = Field(default=1, ge=1)
+    shard_size: int = Field(default=32, ge=1)
+    augment: ImageAugmentConfig | None = None
+    bfloat16: bool = True
+    max_failed_share: float = Field(default=0.02, ge=0, le=1)
+    seed: int = 0
+
+
+def weights_checksum(model: Loc2Model) -> str:
+    """Return a checksum of the backbone's parameters."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_key(model: Loc2Model, source: PairSource, config: CacheConfig) -> str:
+    """Return a key over everything that decides the cache's content."""
+    record = {
+        "version": 1,
+        "weights": weights_checksum(model),
+        "grids": model.config.model_dump(mode="json", include=_GRID_FIELDS),
+        "source": source.fingerprint,
+        "ids": list(source.ids),
+        "config": config.model_dump(mode="json", exclude={"max_failed_share"}),
+    }
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def build_cache(
+    model: Loc2Model,
+    source: PairSource,
+    folder: Path,
+    config: CacheConfig,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureCache:
+    """Compute the features of every pair, or of those that an earlier build has left out.
+
+    Args:
+        model: backbone and grids; its heads are not used.
+        source: pairs.
+        folder: where shards go; made if it is missing.
+        config: how.
+        progress: called with the number of pairs done and of all.
+
+    Returns:
+        The cache, ready to read.
+
+    Raises:
+        InputError: the folder holds a cache of other content, or too many pairs are broken.
+    """
+    key = cache_key(model, source, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    index_path = folder / _INDEX
+    if index_path.exists() and _read_index(folder)["key"] != key:
+        raise InputError(
+            f"{folder}: holds a feature cache of other weights, pairs or settings; "
+            "give another folder or delete it"
+        )
+    jobs = [(i, v) for v in range(config.variants) for i in range(len(source.ids))]
+    parts = [jobs[k : k + config.shard_size] for k in range(0, len(jobs), config.shard_size)]
+    names = [f"{key[:12]}-{number:05d}.safetensors" for number in range(len(parts))]
+    index = {
+        "key": key,
+        "config": config.model_dump(mode="json"),
+        "model": model.config.model_dump(mode="json"),
+        "source": source.fingerprint,
+        "shards": names,
+    }
+    _write_text(index_path, json.dumps(index, indent=1))
+    failed: list[str] = []
+    done = 0
+    for name, part in zip(names, parts, strict=True):
+        path = folder / name
+        if path.exists():
+            failed += _shard_header(path)["failed"]
+        else:
+            failed += _write_shard(model, source, part, path, config)
+        done += len(part)
+        if len(failed) > config.max_failed_share * len(jobs):
+            raise InputError(
+                f"{folder}: {len(failed)} of {done} pairs are missing or broken, more than the "
+                f"{config.max_failed_share:.0%} allowed; the last: {failed[-1]}"
+            )
+        if progress is not None:
+            progress(done, len(jobs))
+    return FeatureCache(folder)
+
+
+def _write_shard(
+    model: Loc2Model,
+    source: PairSource,
+    part: Sequence[tuple[int, int]],
+    path: Path,
+    config: CacheConfig,
+) -> list[str]:
+    samples: list[dict[str, Any]] = []
+    failed: list[str] = []
+    tensors: dict[str, torch.Tensor] = {}
+    for index, variant in part:
+        name = source.ids[index]
+        try:
+            cells = cell_features(
+                model, make_pair_cells(model, source, index, variant, config), config.bfloat16
+            )
+        except Loc2Error as error:
+            logger.warning("pair %s left out: %s", name, error)
+            failed.append(f"{name}: {error}")
+            continue
+        number = len(samples)
+        samples.append({"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)})
+        for field, tensor in cells.tensors().items():
+            half = field in ("ground", "aerial")
+            tensors[f"{number}/{field}"] = tensor.half() if half else tensor.contiguous()
+    header = {"samples": samples, "failed": failed}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, {"loc2": json.dumps(header)})
+    partial.replace(path)
+    return failed
+
+
+def make_pair_cells(
+    model: Loc2Model, source: PairSource, index: int, variant: int, config: CacheConfig
+) -> Cells:
+    """Read a pair, vary it, and resample it to cells that hold images."""
+    pair = source[index]
+    if config.augment is not None:
+        pair = augment_pair(pair, config.augment, config.seed * 1000 + variant)
+    return make_cells(model, pair)
+
+
+@torch.inference_mode()
+def cell_features(model: Loc2Model, cells: Cells, bfloat16: bool = False) -> Cells:
+    """Replace the images of one pair's cells by backbone features, on the CPU."""
+    maps = []
+    for image in (cells.ground, cells.aerial):
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=bfloat16):
+            maps.append(model.features(image[None])[0].float().cpu())
+    return replace(cells, ground=maps[0], aerial=maps[1])
+
+
+def _shape(cells: Cells) -> list[int]:
+    return [int(cells.wrap), *cells.ground_shape, *cells.aerial_shape]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    shard: int
+    number: int
+    id: str
+    shape: tuple[int, ...]
+    wrap: bool
+
+
+class FeatureCache:
+    """A finished (or growing) cache, read sample by sample; files are mapped, not loaded.
+
+    Args:
+        folder: where :func:`build_cache` wrote it.
+
+    Raises:
+        DatasetNotFoundError: there is no cache, or none of its shards.
+        InputError: a file of it is damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        index = _read_index(folder)
+        self.key: str = index["key"]
+        self.model_config = ModelConfig.model_validate(index["model"])
+        self.paths = [folder / n for n in index["shards"] if (folder / n).exists()]
+        self.failed: list[str] = []
+        self.entries: list[_Entry] = []
+        for shard, path in enumerate(self.paths):
+            header = _shard_header(path)
+            self.failed += header["failed"]
+            self.entries += [
+                _Entry(shard, number, s["id"], tuple(s["shape"]), s["wrap"])
+                for number, s in enumerate(header["samples"])
+            ]
+        if not self.entries:
+            raise DatasetNotFoundError(f"feature cache {folder}: holds no pairs; build it first")
+        self._open: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        """Return the number of samples, variants counted."""
+        return len(self.entries)
+
+    def __iter__(self) -> Iterator[Cells]:
+        """Read all samples."""
+        return (self[index] for index in range(len(self)))
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Return what must be equal within a batch."""
+        return self.entries[index].shape
+
+    def __getitem__(self, index: int) -> Cells:
+        """Read the features and geometry of a sample.
+
+        Raises:
+            InputError: the shard is damaged.
+        """
+        entry = self.entries[index]
+        path = self.paths[entry.shard]
+        try:
+            if entry.shard not in self._open:
+                # Kept open: mapping a shard costs more than reading a sample from it.
+                self._open[entry.shard] = safe_open(path, framework="pt")
+            file = self._open[entry.shard]
+            names = [n for n in Cells.__dataclass_fields__ if n not in ("ids", "wrap")]
+            tensors = {name: file.get_tensor(f"{entry.number}/{name}") for name in names}
+        except (SafetensorError, OSError) as error:
+            raise InputError(
+                f"{path}: damaged feature cache; delete this file and build again"
+            ) from error
+        return Cells(ids=(entry.id,), wrap=entry.wrap, **tensors)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / _INDEX
+    if not path.is_file():
+        raise DatasetNotFoundError(f"feature cache {folder}: no {_INDEX} there; build it first")
+    try:
+        index: dict[str, Any] = json.loads(path.read_text())
+        index["key"], index["shards"], index["model"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: damaged; delete the folder and build again") from error
+    return index
+
+
+def _shard_header(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, Any] = json.loads(file.metadata()["loc2"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path}: damaged feature cache; delete this file and build again"
+        ) from error
+    return header
+
+
+def _write_text(path: Path, text: str) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)

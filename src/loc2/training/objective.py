@@ -1,0 +1,270 @@
+"""The objective of our own model: cells in, losses per sample out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from loc2.frames import local_to_aerial
+from loc2.matching import GroundDescription, evidence_map
+from loc2.model import Loc2Model
+from loc2.training.augment import AugmentConfig, augment, jitter_attitude
+from loc2.training.cells import Cells
+from loc2.training.losses import (
+    cell_coordinates,
+    correspondence_loss,
+    depth_loss,
+    pose_scores,
+    validity_loss,
+    voting_loss,
+)
+from loc2.training.poses import PoseSampling, sample_poses
+
+
+class ObjectiveConfig(BaseModel):
+    """Which losses count how much, and what they look at.
+
+    Attributes:
+        correspondence: factor of the contrast of true correspondences.
+        voting: factor of the contrast of poses.
+        depth: factor of the error of the logarithm of range.
+        validity: factor of the cross entropy of "has depth".
+        scale_invariant: share of the depth error taken after the best scale of the image.
+        points: ground cells drawn for each loss and sample.
+        temperature: at the start; it is learned.
+        sharpness: of the posterior at the start; it is learned.
+        exclude_cells: nearer points are no negatives of each other, aerial cells.
+        bev_flat: share of samples whose points are lifted with level ground in the voting loss.
+        bev_exact: share lifted with true depth; the rest uses the model's own depth.
+        height_noise: standard deviation of the logarithm of the assumed camera height.
+        tilt_noise_deg: standard deviation of the assumed pitch and roll, degrees.
+        mined: hardest wrong poses kept from ``mined_from`` random ones.
+        mined_from: random poses searched for the hardest ones; 0 for no search.
+        poses: wrong poses of the voting loss.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    correspondence: float = Field(default=1.0, ge=0)
+    voting: float = Field(default=0.5, ge=0)
+    depth: float = Field(default=0.5, ge=0)
+    validity: float = Field(default=0.1, ge=0)
+    scale_invariant: float = Field(default=0.5, ge=0, le=1)
+    points: int = Field(default=320, ge=8)
+    temperature: float = Field(default=0.07, gt=0)
+    sharpness: float = Field(default=30.0, gt=0)
+    exclude_cells: float = Field(default=1.0, ge=0)
+    bev_flat: float = Field(default=0.4, ge=0, le=1)
+    bev_exact: float = Field(default=0.3, ge=0, le=1)
+    height_noise: float = Field(default=0.12, ge=0)
+    tilt_noise_deg: float = Field(default=0.7, ge=0)
+    mined: int = Field(default=32, ge=0)
+    mined_from: int = Field(default=0, ge=0)
+    poses: PoseSampling = PoseSampling()
+
+
+class Objective(nn.Module):
+    """Model and learned temperatures; its forward pass is one micro-batch of training.
+
+    Args:
+        model: what is trained.
+        config: losses.
+        augmentation: what varies the cells.
+        train_backbone: True when cells hold images and the backbone gets gradients.
+    """
+
+    def __init__(
+        self,
+        model: Loc2Model,
+        config: ObjectiveConfig,
+        augmentation: AugmentConfig,
+        train_backbone: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.augmentation = augmentation
+        self.train_backbone = train_backbone
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(config.sharpness)))
+
+    @property
+    def temperature(self) -> Tensor:
+        """Divides cosines in the contrast of correspondences."""
+        return self.log_temperature.exp().clamp(0.02, 0.5)
+
+    @property
+    def sharpness(self) -> Tensor:
+        """Turns the mean evidence of a pose into a logarithm of its probability."""
+        return self.log_sharpness.exp().clamp(1.0, 1000.0)
+
+    def forward(self, cells: Cells, seed: int) -> dict[str, Tensor]:
+        """Compute the losses of a micro-batch.
+
+        Args:
+            cells: a batch as read.
+            seed: of everything drawn at random here.
+
+        Returns:
+            ``loss`` (B,), its parts by name, and ``pose_accuracy`` (B,), 1 where the true pose
+            scores best.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        cells = augment(cells, self.augmentation, generator)
+        ground_features, aerial_features = cells.ground, cells.aerial
+        if cells.ground_pixels_per_cell > 1:
+            with torch.set_grad_enabled(self.train_backbone and torch.is_grad_enabled()):
+                ground_features = self.model.features(cells.ground)
+                aerial_features = self.model.features(cells.aerial)
+        description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
+        aerial = self.model.describe_aerial(aerial_features).float()
+        return self._losses(cells, description, aerial, generator)
+
+    def _losses(
+        self,
+        cells: Cells,
+        description: GroundDescription,
+        aerial: Tensor,
+        generator: torch.Generator,
+    ) -> dict[str, Tensor]:
+        config = self.config
+        total = torch.zeros(len(cells.ids), device=aerial.device)
+        parts: dict[str, Tensor] = {}
+
+        def add(name: str, factor: float, values: Tensor) -> None:
+            nonlocal total
+            parts[name] = values
+            total = total + factor * values
+
+        if config.correspondence:
+            add(
+                "correspondence",
+                config.correspondence,
+                self._correspondence(cells, description, aerial, generator),
+            )
+        if config.voting:
+            scores = self._pose_scores(cells, description, aerial, generator)
+            add("voting", config.voting, voting_loss(scores, self.sharpness))
+            parts["pose_accuracy"] = (scores.argmax(1) == 0).float()
+        if description.log_range_ratio is not None and description.valid_logit is not None:
+            distance = cells.points_m.norm(dim=1)
+            known = cells.has_depth & cells.exact[:, None, None]
+            truth = torch.log(distance.clamp_min(0.1) / cells.camera_height_m[:, None, None])
+            predicted = description.log_range_ratio.float()
+            add("depth", config.depth, depth_loss(predicted, truth, known, config.scale_invariant))
+            entropy = validity_loss(description.valid_logit.float(), cells.has_depth)
+            add("validity", config.validity, entropy * cells.exact)
+        return {"loss": total, **parts}
+
+    def _correspondence(
+        self,
+        cells: Cells,
+        description: GroundDescription,
+        aerial: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        limits = self.model.config
+        bev_m = cells.points_m[:, :2].flatten(2).transpose(1, 2)
+        distance = bev_m.norm(dim=-1)
+        mask = cells.visible.flatten(1) & (distance <= limits.max_range_m)
+        mask = mask & (distance >= limits.min_range_m)
+        index = _draw(mask, self.config.points, generator)
+        moved_m = local_to_aerial(_take(bev_m, index), cells.heading_deg, cells.position_m)
+        target = cell_coordinates(moved_m, cells.cell_size_m, *aerial.shape[-2:])
+        descriptors = description.descriptors.float().flatten(2).transpose(1, 2)
+        return correspondence_loss(
+            _take(descriptors, index),
+            aerial,
+            target,
+            mask.gather(1, index),
+            self.temperature,
+            self.config.exclude_cells,
+        )
+
+    def _pose_scores(
+        self,
+        cells: Cells,
+        description: GroundDescription,
+        aerial: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        config = self.config
+        bev_m, valid = self._lift(cells, description, generator)
+        index = _draw(valid, config.points, generator)
+        bev_m, valid = _take(bev_m, index), valid.gather(1, index)
+        weight = description.weight.float().flatten(1).gather(1, index) * valid
+        weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
+        descriptors = description.descriptors.float().flatten(2).transpose(1, 2)
+        evidence = evidence_map(_take(descriptors, index), aerial)
+        position_m, heading_deg = sample_poses(cells, config.poses, generator)
+        size = cells.cell_size_m
+        if config.mined and config.mined_from:
+            mined = self._mine(cells, evidence.detach(), weight.detach(), bev_m, generator)
+            position_m = torch.cat((position_m, mined[0]), 1)
+            heading_deg = torch.cat((heading_deg, mined[1]), 1)
+        return pose_scores(evidence, weight, bev_m, position_m, heading_deg, size)
+
+    @torch.no_grad()
+    def _mine(
+        self,
+        cells: Cells,
+        evidence: Tensor,
+        weight: Tensor,
+        bev_m: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Search random poses for those that score best and yet are wrong."""
+        config = self.config
+        sampling = PoseSampling(random=config.mined_from, near=0, turned=0, flipped=0, along=0)
+        position_m, heading_deg = sample_poses(cells, sampling, generator)
+        position_m, heading_deg = position_m[:, 1:], heading_deg[:, 1:]
+        scores = pose_scores(evidence, weight, bev_m, position_m, heading_deg, cells.cell_size_m)
+        away_m = (position_m - cells.position_m[:, None]).norm(dim=-1)
+        turn = torch.remainder(heading_deg - cells.heading_deg[:, None] + 180, 360) - 180
+        wrong = (away_m > config.poses.near_min_m) | (turn.abs() > config.poses.near_min_deg)
+        index = scores.masked_fill(~wrong, -torch.inf).topk(config.mined, dim=1).indices
+        return _take(position_m, index), heading_deg.gather(1, index)
+
+    def _lift(
+        self, cells: Cells, description: GroundDescription, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Lift each sample's cells in one of three ways, drawn at random; (B, G, 2) and (B, G)."""
+        config, limits = self.config, self.model.config
+        draw = torch.rand(len(cells.ids), generator=generator)
+        height = cells.camera_height_m * torch.exp(
+            torch.randn(len(cells.ids), generator=generator).to(cells.camera_height_m)
+            * config.height_noise
+        )
+        rays = jitter_attitude(cells.rays, config.tilt_noise_deg, generator)
+        down = (-rays[:, 2:]).clamp_min(1e-3)
+        points = rays * (height[:, None, None, None] / down)
+        valid = rays[:, 2] < 0
+        device = cells.rays.device
+        exact = ((draw >= config.bev_flat) & (draw < config.bev_flat + config.bev_exact)).to(device)
+        exact = (exact & cells.exact)[:, None, None]
+        points = torch.where(exact[:, None], cells.points_m, points)
+        valid = torch.where(exact, cells.has_depth, valid)
+        own = (draw >= config.bev_flat + config.bev_exact).to(device)[:, None, None]
+        if description.log_range_ratio is not None and description.valid_logit is not None:
+            ratio = description.log_range_ratio.detach().float().clamp(-2.0, 6.0).exp()
+            by_model = cells.rays * (height[:, None, None] * ratio)[:, None]
+            points = torch.where(own[:, None], by_model, points)
+            valid = torch.where(own, description.valid_logit.detach() > 0, valid)
+        bev_m = points[:, :2].flatten(2).transpose(1, 2)
+        distance = bev_m.norm(dim=-1)
+        in_range = (distance >= limits.min_range_m) & (distance <= limits.max_range_m)
+        return bev_m, valid.flatten(1) & in_range
+
+
+def _draw(mask: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draw indices (B, K) of entries, those inside the mask first."""
+    noise = torch.rand(mask.shape, generator=generator).to(mask.device) + mask
+    return noise.topk(min(count, mask.shape[1]), dim=1).indices
+
+
+def _take(values: Tensor, index: Tensor) -> Tensor:
+    """Gather (B, G, D) rows by (B, K) indices."""
+    return values.gather(1, index[..., None].expand(-1, -1, values.shape[-1]))
