@@ -45,6 +45,8 @@ class Pair(BaseModel):
         depth: depth file of the ground image.
         depth_unit: unit of the depth file, where the file does not say.
         depth_kind: kind of the depth file, where the file does not say.
+        classes: semantic classes of the ground image (8-bit PNG), as generated scenes have them.
+        aerial_classes: semantic classes of the aerial image, by the same numbers.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
@@ -68,6 +70,8 @@ class Pair(BaseModel):
     depth: Path | None = None
     depth_unit: str | None = None
     depth_kind: Literal["range", "z"] | None = None
+    classes: Path | None = None
+    aerial_classes: Path | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -135,7 +139,7 @@ def _pair(path: Path, line: int, row: dict[str, Any]) -> Pair:
         raise InputError(f"manifest {path}, line {line}: {validation_line(error)}") from error
     files = {
         name: path.parent / value
-        for name in ("ground", "aerial", "camera", "depth")
+        for name in ("ground", "aerial", "camera", "depth", "classes", "aerial_classes")
         if (value := getattr(pair, name)) is not None
     }
     return pair.model_copy(update=files)

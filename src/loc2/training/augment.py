@@ -54,8 +54,6 @@ def augment(cells: Cells, config: AugmentConfig, generator: torch.Generator) -> 
     """
     batch = len(cells.ids)
     cols = cells.ground_shape[1]
-    if config.window_cells:
-        cells = crop_aerial(cells, config.window_cells, _crop_corners(cells, config, generator))
     if config.roll and cells.wrap:
         cells = roll_ground(cells, torch.randint(cols, (batch,), generator=generator))
     if config.quarter_turns and cells.aerial.shape[-1] == cells.aerial.shape[-2]:
@@ -167,8 +165,18 @@ def crop_aerial(cells: Cells, size: int, corners: Tensor) -> Cells:
     return replace(cells, aerial=torch.stack(parts), position_m=position)
 
 
-def _crop_corners(cells: Cells, config: AugmentConfig, generator: torch.Generator) -> Tensor:
-    """Draw windows that hold the camera with a margin where the window allows it."""
+def random_crop(cells: Cells, config: AugmentConfig, generator: torch.Generator) -> Cells:
+    """Cut a random window out of every aerial map, so that windows of any size can share a batch.
+
+    The camera stays inside, with a margin where the window allows it.
+
+    Args:
+        cells: a batch.
+        config: size and margin; nothing happens if the size is 0.
+        generator: source of randomness, on the CPU.
+    """
+    if not config.window_cells:
+        return cells
     corners = []
     for axis, count in enumerate(cells.aerial_shape):
         size = min(config.window_cells, count)
@@ -180,7 +188,7 @@ def _crop_corners(cells: Cells, config: AugmentConfig, generator: torch.Generato
         high = torch.maximum(low, high)
         draw = torch.rand(len(cells.ids), generator=generator)
         corners.append(torch.minimum(low + (draw * (high - low + 1)).floor(), high))
-    return torch.stack(corners, -1).long()
+    return crop_aerial(cells, config.window_cells, torch.stack(corners, -1).long())
 
 
 def cut_columns(cells: Cells, first: int, count: int) -> Cells:

@@ -7,6 +7,7 @@ order; a build that is interrupted goes on with the first shard that is missing.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -25,6 +26,7 @@ from loc2.model import Loc2Model, ModelConfig
 from loc2.training.cells import Cells, make_cells
 from loc2.training.images import ImageAugmentConfig, augment_pair
 from loc2.training.pairs import PairSource
+from loc2.training.reading import read_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +87,7 @@ def build_cache(
     folder: Path,
     config: CacheConfig,
     progress: Callable[[int, int], None] | None = None,
+    workers: int = 0,
 ) -> FeatureCache:
     """Compute the features of every pair, or of those that an earlier build has left out.
 
@@ -94,6 +97,7 @@ def build_cache(
         folder: where shards go; made if it is missing.
         config: how.
         progress: called with the number of pairs done and of all.
+        workers: processes that read pairs ahead of the network.
 
     Returns:
         The cache, ready to read.
@@ -122,12 +126,20 @@ def build_cache(
     _write_text(index_path, json.dumps(index, indent=1))
     failed: list[str] = []
     done = 0
+    todo = [
+        job
+        for name, part in zip(names, parts, strict=True)
+        if not (folder / name).exists()
+        for job in part
+    ]
+    reader = _Reader(model.config, source, config)
+    read = read_ahead(reader, todo, workers)
     for name, part in zip(names, parts, strict=True):
         path = folder / name
         if path.exists():
             failed += _shard_header(path)["failed"]
         else:
-            failed += _write_shard(model, source, part, path, config)
+            failed += _write_shard(model, source, part, read, path, config)
         done += len(part)
         if len(failed) > config.max_failed_share * len(jobs):
             raise InputError(
@@ -139,10 +151,23 @@ def build_cache(
     return FeatureCache(folder)
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """Reads a pair as cells that hold images; goes to other processes, so it has no network."""
+
+    model_config: ModelConfig
+    source: PairSource
+    config: CacheConfig
+
+    def __call__(self, job: tuple[int, int]) -> Cells:
+        return read_cells(self.model_config, self.source, *job, self.config)
+
+
 def _write_shard(
     model: Loc2Model,
     source: PairSource,
     part: Sequence[tuple[int, int]],
+    read: Iterator[Cells | Loc2Error],
     path: Path,
     config: CacheConfig,
 ) -> list[str]:
@@ -151,14 +176,12 @@ def _write_shard(
     tensors: dict[str, torch.Tensor] = {}
     for index, variant in part:
         name = source.ids[index]
-        try:
-            cells = cell_features(
-                model, make_pair_cells(model, source, index, variant, config), config.bfloat16
-            )
-        except Loc2Error as error:
-            logger.warning("pair %s left out: %s", name, error)
-            failed.append(f"{name}: {error}")
+        images = next(read)
+        if isinstance(images, Loc2Error):
+            logger.warning("pair %s left out: %s", name, images)
+            failed.append(f"{name}: {images}")
             continue
+        cells = cell_features(model, images, config.bfloat16)
         number = len(samples)
         samples.append({"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)})
         for field, tensor in cells.tensors().items():
@@ -171,14 +194,32 @@ def _write_shard(
     return failed
 
 
-def make_pair_cells(
-    model: Loc2Model, source: PairSource, index: int, variant: int, config: CacheConfig
+def read_cells(
+    model_config: ModelConfig, source: PairSource, index: int, variant: int, config: CacheConfig
 ) -> Cells:
-    """Read a pair, vary it, and resample it to cells that hold images."""
+    """Read a pair, vary it, and resample it to cells that hold images.
+
+    Args:
+        model_config: decides the grids.
+        source: of the pair.
+        index: of the pair in its source.
+        variant: number of the augmented copy.
+        config: its augmentation and seed are used.
+
+    Raises:
+        Loc2Error: the pair is missing or broken.
+    """
     pair = source[index]
     if config.augment is not None:
         pair = augment_pair(pair, config.augment, config.seed * 1000 + variant)
-    return make_cells(model, pair)
+    return make_cells(_grids(model_config), pair)
+
+
+@functools.cache
+def _grids(model_config: ModelConfig) -> Loc2Model:
+    """Return a model without weights, which knows its grids and costs next to nothing."""
+    with torch.device("meta"):
+        return Loc2Model(model_config)
 
 
 @torch.inference_mode()

@@ -80,15 +80,21 @@ class Cells:
             name: value.to(device, torch.float32 if value.is_floating_point() else value.dtype)
             for name, value in self.tensors().items()
         }
-        return replace(self, **moved)
+        return replace(self, **moved)  # type: ignore[arg-type]  # only tensor fields
 
 
-def stack_cells(samples: Sequence[Cells]) -> Cells:
-    """Join cells of single pairs to a batch; all grids must have the same size."""
-    names = samples[0].tensors()
-    stacked = {name: torch.stack([getattr(s, name) for s in samples]) for name in names}
-    ids = tuple(name for sample in samples for name in sample.ids)
-    return Cells(ids=ids, wrap=samples[0].wrap, **stacked)
+def batch_of(cells: Cells) -> Cells:
+    """Turn cells of one pair into a batch of one."""
+    batched = {name: tensor[None] for name, tensor in cells.tensors().items()}
+    return replace(cells, **batched)  # type: ignore[arg-type]  # only tensor fields
+
+
+def join_cells(batches: Sequence[Cells]) -> Cells:
+    """Join batches to one; all grids must have the same size."""
+    names = batches[0].tensors()
+    joined = {name: torch.cat([getattr(b, name) for b in batches]) for name in names}
+    ids = tuple(name for batch in batches for name in batch.ids)
+    return Cells(ids=ids, wrap=batches[0].wrap, **joined)
 
 
 def make_cells(model: Loc2Model, pair: TrainingPair) -> Cells:

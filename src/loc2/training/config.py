@@ -93,7 +93,9 @@ class DataConfig(BaseModel):
         validation_scenes: number of held-out scenes.
         scenes_seed: first seed of the training scenes.
         validation_seed: first seed of the held-out scenes.
+        held_out_styles: styles of scenes that are only validated on.
         pinhole_share: share of the scenes seen through a perspective camera.
+        cropped_share: share of the panoramas that are cropped above and below.
         textures: folder of textures for scenes.
         validation_share: share of the places that is kept for validation.
         validation_distance_m: places nearer than this are on one side of the split.
@@ -102,7 +104,7 @@ class DataConfig(BaseModel):
         extra_caches: finished caches that are trained on too.
         validation_caches: finished caches to validate on too, by name.
         use_cache: False reads images in every epoch, as training the backbone needs.
-        workers: processes that read images when there is no cache.
+        workers: processes that read or make pairs ahead of the network; 0 for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -115,7 +117,9 @@ class DataConfig(BaseModel):
     validation_scenes: int = Field(default=64, ge=0)
     scenes_seed: int = Field(default=1_000_000, ge=0)
     validation_seed: int = Field(default=9_000_000, ge=0)
+    held_out_styles: tuple[str, ...] = ()
     pinhole_share: float = Field(default=0.0, ge=0, le=1)
+    cropped_share: float = Field(default=0.25, ge=0, le=1)
     textures: Path | None = None
     validation_share: float = Field(default=0.2, ge=0, lt=1)
     validation_distance_m: float = Field(default=100.0, ge=0)
@@ -184,6 +188,8 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
             if not isinstance(target, dict):
                 raise InputError(f"--set {override}: {table} is a value, not a table")
         target[last] = _toml_value(text.strip())
+    # Over the defaults, so that a table with one field keeps the other fields' defaults.
+    values = _merged(TrainConfig().model_dump(mode="json"), values)
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
@@ -193,6 +199,15 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
     if config.optim.batch_size % config.optim.micro_batch_size:
         raise InputError(f"{label}: optim.batch_size must be a multiple of micro_batch_size")
     return config
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        nested = isinstance(value, dict) and isinstance(below, dict)
+        merged[key] = _merged(below, value) if nested and below is not None else value
+    return merged
 
 
 def _toml_value(text: str) -> Any:

@@ -40,7 +40,8 @@ class Processes:
             grads.append(parameter.grad)
         flat = torch.cat([g.flatten() for g in grads])
         dist.all_reduce(flat)
-        for grad, part in zip(grads, flat.split([g.numel() for g in grads]), strict=True):
+        parts = torch.split(flat, [g.numel() for g in grads])
+        for grad, part in zip(grads, parts, strict=True):
             grad.copy_(part.view_as(grad))
 
     def add(self, values: Tensor) -> Tensor:

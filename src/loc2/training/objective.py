@@ -74,6 +74,7 @@ class Objective(nn.Module):
         config: losses.
         augmentation: what varies the cells.
         train_backbone: True when cells hold images and the backbone gets gradients.
+        bfloat16: run the network in bfloat16; losses stay float32.
     """
 
     def __init__(
@@ -82,12 +83,14 @@ class Objective(nn.Module):
         config: ObjectiveConfig,
         augmentation: AugmentConfig,
         train_backbone: bool = False,
+        bfloat16: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
         self.config = config
         self.augmentation = augmentation
         self.train_backbone = train_backbone
+        self.reduced_precision = bfloat16
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(config.sharpness)))
 
@@ -115,12 +118,17 @@ class Objective(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         cells = augment(cells, self.augmentation, generator)
         ground_features, aerial_features = cells.ground, cells.aerial
-        if cells.ground_pixels_per_cell > 1:
-            with torch.set_grad_enabled(self.train_backbone and torch.is_grad_enabled()):
-                ground_features = self.model.features(cells.ground)
-                aerial_features = self.model.features(cells.aerial)
-        description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
-        aerial = self.model.describe_aerial(aerial_features).float()
+        with torch.autocast(cells.rays.device.type, torch.bfloat16, enabled=self.reduced_precision):
+            if cells.ground_pixels_per_cell > 1:
+                with torch.set_grad_enabled(self.train_backbone and torch.is_grad_enabled()):
+                    ground_features = self.model.features(cells.ground)
+                    aerial_features = self.model.features(cells.aerial)
+            # Convolutions in bfloat16 are several times faster with channels last.
+            layout = torch.channels_last
+            ground_features = ground_features.contiguous(memory_format=layout)
+            aerial_features = aerial_features.contiguous(memory_format=layout)
+            description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
+            aerial = self.model.describe_aerial(aerial_features).float()
         return self._losses(cells, description, aerial, generator)
 
     def _losses(

@@ -12,8 +12,8 @@ MicroBatch = list[int]
 class StepSampler:
     """Cuts epochs of shuffled samples into steps of micro-batches.
 
-    Samples of one shape are put together as far as they go; a step has a fixed number of
-    micro-batches, the last of an epoch what is left.
+    Samples of one shape are put together as far as they go, the left-over ones of all shapes after
+    them; a step has a fixed number of micro-batches, the last of an epoch what is left.
 
     Args:
         shapes: of every sample; only equality matters.
@@ -36,7 +36,9 @@ class StepSampler:
         for index, shape in enumerate(shapes):
             groups.setdefault(shape, []).append(index)
         self.groups = list(groups.values())
-        micros = sum(-(-len(g) // micro_batch_size) for g in self.groups)
+        full = sum(len(g) // micro_batch_size for g in self.groups)
+        rest = sum(len(g) % micro_batch_size for g in self.groups)
+        micros = full + -(-rest // micro_batch_size)
         self.steps_per_epoch = -(-micros // micro_batches)
         self._epoch = -1
         self._order: list[MicroBatch] = []
@@ -51,9 +53,13 @@ class StepSampler:
 
     def _shuffled(self, epoch: int) -> list[MicroBatch]:
         rng = np.random.default_rng([self.seed, epoch])
+        size = self.micro_batch_size
         micros: list[MicroBatch] = []
+        rest: list[int] = []
         for group in self.groups:
             order = rng.permutation(group).tolist()
-            size = self.micro_batch_size
-            micros += [order[k : k + size] for k in range(0, len(order), size)]
+            whole = len(order) - len(order) % size
+            micros += [order[k : k + size] for k in range(0, whole, size)]
+            rest += order[whole:]
+        micros += [rest[k : k + size] for k in range(0, len(rest), size)]
         return [micros[k] for k in rng.permutation(len(micros))]

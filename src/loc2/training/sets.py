@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loc2.model import Loc2Model
-from loc2.training.cache import CacheConfig, FeatureCache, make_pair_cells
+from loc2.training.cache import CacheConfig, FeatureCache, read_cells
 from loc2.training.cells import Cells
 from loc2.training.pairs import PairSource
 
@@ -90,4 +90,4 @@ class ImageSet:
 
     def read(self, index: int, epoch: int) -> Cells:
         """Read the images of a pair."""
-        return make_pair_cells(self.model, self.source, index, epoch, self.config)
+        return read_cells(self.model.config, self.source, index, epoch, self.config)

@@ -11,8 +11,8 @@ from torch import Tensor
 from loc2.frames import heading_error_deg
 from loc2.matching import GroundDescription, evidence_map
 from loc2.model import Loc2Model
-from loc2.pose import vote
-from loc2.training.cells import Cells, stack_cells
+from loc2.pose.voting import vote
+from loc2.training.cells import Cells, batch_of
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,16 @@ def localize_cells(
         lift: ``own`` depth, ``flat`` ground or ``exact`` depth.
         camera_height_m: assumed height; the true one by default.
     """
-    batch = stack_cells([cells]).to(model.device)
+    batch = batch_of(cells).to(model.device)
     ground, aerial_features = batch.ground, batch.aerial
     if batch.ground_pixels_per_cell > 1:
         ground, aerial_features = model.features(ground), model.features(aerial_features)
     description = model.describe_ground(ground, batch.rays, batch.wrap)
     aerial = model.describe_aerial(aerial_features)[0].float()
     if camera_height_m is not None:
-        batch = replace(batch, camera_height_m=torch.full_like(batch.camera_height_m,
-                                                               camera_height_m))
+        batch = replace(
+            batch, camera_height_m=torch.full_like(batch.camera_height_m, camera_height_m)
+        )
     points, valid = _lift(batch, description, lift)
     limits = model.config
     bev_m = points[0, :2].flatten(1).T

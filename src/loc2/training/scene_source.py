@@ -1,0 +1,55 @@
+"""Generated scenes as a source of training pairs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from loc2.depth import DepthMap
+from loc2.scenes.pairs import SceneOptions, generate_pair
+from loc2.training.pairs import TrainingPair
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same seed gives another scene, so that caches are made again."""
+
+
+class SceneSource:
+    """Scenes of consecutive seeds, made when asked for.
+
+    Args:
+        first_seed: of the first scene.
+        count: number of scenes.
+        options: what the scenes are like.
+    """
+
+    def __init__(self, first_seed: int, count: int, options: SceneOptions) -> None:
+        self.first_seed = first_seed
+        self.options = options
+        self.ids = [f"scene_{first_seed + k:08d}" for k in range(count)]
+
+    @property
+    def fingerprint(self) -> str:
+        """Seeds and options."""
+        return f"scenes {GENERATOR_VERSION} {self.first_seed} {len(self.ids)} {self.options}"
+
+    def __getitem__(self, index: int) -> TrainingPair:
+        """Generate a scene."""
+        pair = generate_pair(self.first_seed + index, self.options)
+        depth = torch.from_numpy(pair.depth_m)
+        valid = torch.from_numpy(pair.valid)
+        depth = torch.where(valid, depth, torch.zeros_like(depth))
+
+        def image(array: object) -> Tensor:
+            return (torch.as_tensor(array).permute(2, 0, 1).float() / 255).contiguous()
+
+        return TrainingPair(
+            id=self.ids[index],
+            ground=image(pair.ground),
+            camera=pair.camera,
+            aerial=image(pair.aerial),
+            meters_per_pixel=pair.meters_per_pixel,
+            pose=pair.pose,
+            camera_height_m=pair.camera_height_m,
+            depth=DepthMap(depth, pair.camera.depth_kind, True, valid, "scene"),
+            visible_from_above=torch.from_numpy(pair.visible_from_above),
+        )
