@@ -25,6 +25,7 @@ def build_app() -> typer.Typer:
     from loc2.cli.demo import demo
     from loc2.cli.eval_pairs import eval_pairs
     from loc2.cli.localize import localize
+    from loc2.cli.train import train
 
     app = typer.Typer(
         help="Find a ground photo's position and heading in an aerial image, and show why.",
@@ -35,6 +36,7 @@ def build_app() -> typer.Typer:
     app.command()(localize)
     app.command()(demo)
     app.command()(bench)
+    app.command()(train)
     evaluate.command("pairs")(eval_pairs)
     app.add_typer(evaluate, name="eval")
     app.add_typer(data.app, name="data")

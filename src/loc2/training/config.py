@@ -89,6 +89,8 @@ class DataConfig(BaseModel):
         validation_manifest: pairs to validate on; split off the manifest if left out.
         root: folder of VIGOR or KITTI.
         area: of VIGOR.
+        heading_range_deg: half-width of the benchmarks' random heading, degrees.
+        depth_files: read the benchmarks' depth files; level ground is assumed otherwise.
         scenes: number of generated scenes (kind ``scenes``).
         validation_scenes: number of held-out scenes.
         scenes_seed: first seed of the training scenes.
@@ -113,6 +115,8 @@ class DataConfig(BaseModel):
     validation_manifest: Path | None = None
     root: Path | None = None
     area: str = "samearea"
+    heading_range_deg: float = Field(default=180.0, ge=0, le=180)
+    depth_files: bool = True
     scenes: int = Field(default=1000, ge=0)
     validation_scenes: int = Field(default=64, ge=0)
     scenes_seed: int = Field(default=1_000_000, ge=0)

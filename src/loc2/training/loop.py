@@ -121,6 +121,11 @@ class Trainer:
         output.mkdir(parents=True, exist_ok=True)
         self._resume()
 
+    @property
+    def best_path(self) -> Path:
+        """File of the best weights so far."""
+        return self.output / BEST
+
     # -- checkpoints -----------------------------------------------------------------------------
 
     def _resume(self) -> None:
@@ -322,6 +327,7 @@ class Trainer:
             "temperature": float(self.objective.temperature.detach()),
             "sharpness": float(self.objective.sharpness.detach()),
             "failed": len(self.state.failed),
+            "total_steps": self.total_steps,
             "seconds": seconds,
             "seconds_left": seconds / done * (self.total_steps - self.state.step),
         }

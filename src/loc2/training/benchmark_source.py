@@ -1,0 +1,118 @@
+"""VIGOR and KITTI as sources of training pairs, split so that places stay apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from loc2.data.kitti import KittiDataset
+from loc2.data.samples import SampleSource
+from loc2.data.vigor import Area, VigorDataset
+from loc2.training.pairs import TrainingPair
+from loc2.training.splits import group_by_distance, lat_lon_in_name, lat_lon_to_m, split_groups
+
+VIGOR_CAMERA_HEIGHT_M = 2.5
+KITTI_CAMERA_HEIGHT_M = 1.65
+
+
+class BenchmarkSource:
+    """Some samples of a benchmark.
+
+    Args:
+        dataset: where they are read from.
+        indices: which.
+        camera_height_m: of the recording vehicle, metres.
+        settings: text that names all that the samples depend on.
+    """
+
+    def __init__(
+        self, dataset: SampleSource, indices: Sequence[int], camera_height_m: float, settings: str
+    ) -> None:
+        self.dataset = dataset
+        self.indices = indices
+        self.camera_height_m = camera_height_m
+        self.settings = settings
+        self.ids = [dataset.sample_id(i) for i in indices]
+
+    @property
+    def fingerprint(self) -> str:
+        """The data set's settings; names are compared apart."""
+        return self.settings
+
+    def __getitem__(self, index: int) -> TrainingPair:
+        """Read a sample.
+
+        Raises:
+            InputError: one of its files is missing or damaged.
+        """
+        sample = self.dataset.load(self.indices[index])
+        return TrainingPair(
+            id=sample.id,
+            ground=sample.ground,
+            camera=sample.camera,
+            aerial=sample.aerial,
+            meters_per_pixel=sample.meters_per_pixel,
+            pose=sample.truth,
+            camera_height_m=self.camera_height_m,
+            depth=sample.depth,
+        )
+
+
+def vigor_sources(
+    root: Path,
+    area: Area,
+    heading_range_deg: float,
+    with_depth: bool,
+    share: float,
+    distance_m: float,
+    seed: int,
+) -> tuple[BenchmarkSource, BenchmarkSource]:
+    """Split VIGOR's training set by position; the test set is never opened.
+
+    Args:
+        root: of the data set.
+        area: ``samearea`` or ``crossarea``.
+        heading_range_deg: half-width of the random heading, degrees.
+        with_depth: read depth files.
+        share: of the places for validation.
+        distance_m: panoramas nearer than this are on one side, metres.
+        seed: of headings and split.
+    """
+    dataset = VigorDataset(
+        root, area, "train", heading_range_deg=heading_range_deg, seed=seed, with_depth=with_depth
+    )
+    found = [lat_lon_in_name(item.panorama.name) for item in dataset.items]
+    known = [i for i, place in enumerate(found) if place is not None]
+    near = group_by_distance([lat_lon_to_m(*found[i]) for i in known], distance_m)  # type: ignore[misc]
+    groups = [f"{item.city} {item.satellite.name}" for item in dataset.items]
+    for index, name in zip(known, near, strict=True):
+        groups[index] = name
+    settings = f"vigor {area} {heading_range_deg} {with_depth} {seed}"
+    parts = split_groups(groups, share, seed)
+    train, validation = (
+        BenchmarkSource(dataset, part, VIGOR_CAMERA_HEIGHT_M, settings) for part in parts
+    )
+    return train, validation
+
+
+def kitti_sources(
+    root: Path, heading_range_deg: float, with_depth: bool, share: float, seed: int
+) -> tuple[BenchmarkSource, BenchmarkSource]:
+    """Split KITTI's training list by drive; the test lists are never opened.
+
+    Args:
+        root: of the data set.
+        heading_range_deg: half-width of the heading noise, degrees.
+        with_depth: read depth files.
+        share: of the drives for validation.
+        seed: of noise and split.
+    """
+    dataset = KittiDataset(
+        root, "train", heading_range_deg=heading_range_deg, seed=seed, with_depth=with_depth
+    )
+    parts = split_groups([item.drive for item in dataset.items], share, seed)
+    settings = f"kitti {heading_range_deg} {with_depth} {seed}"
+    train, validation = (
+        BenchmarkSource(dataset, part, KITTI_CAMERA_HEIGHT_M, settings) for part in parts
+    )
+    return train, validation

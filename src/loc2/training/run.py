@@ -1,0 +1,177 @@
+"""From a configuration to a run: model, sources, caches, sets, trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from loc2.errors import InputError
+from loc2.model import Loc2Model
+from loc2.training.cache import FeatureCache, build_cache
+from loc2.training.config import TrainConfig
+from loc2.training.data import make_sources
+from loc2.training.loop import Report, Trainer
+from loc2.training.objective import Objective
+from loc2.training.pairs import PairSource
+from loc2.training.sets import CachedSet, CellSet, ImageSet
+from loc2.training.start import build_model, start_from_features
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def prepare_caches(
+    kind: str,
+    config: TrainConfig,
+    output: Path,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> None:
+    """Compute the feature caches of a run, and nothing else.
+
+    Args:
+        kind: ``scenes``, ``pairs``, ``vigor`` or ``kitti``.
+        config: the run's.
+        output: folder of the run, which holds the caches unless the configuration says otherwise.
+        device: where the backbone runs.
+        progress: told how far the caches are.
+    """
+    model, _ = build_model(config)
+    source, held_out = make_sources(kind, config.data, config.run.seed)
+    make_sets(config, model.to(device).eval(), source, held_out, output, progress)
+
+
+def train_from_config(
+    kind: str,
+    config: TrainConfig,
+    output: Path,
+    device: str = "cpu",
+    report: Report | None = None,
+    progress: Progress | None = None,
+) -> Trainer:
+    """Train on a kind of data; go on where an earlier run in the same folder stopped.
+
+    Args:
+        kind: ``scenes``, ``pairs``, ``vigor`` or ``kitti``.
+        config: everything that decides the run.
+        output: folder of the run, see :func:`train`.
+        device: where to train.
+        report: called with every record of the log.
+        progress: told how far the feature caches are.
+
+    Returns:
+        The trainer, after its run.
+    """
+    source, held_out = make_sources(kind, config.data, config.run.seed)
+    metadata = {"training_data": kind}
+    return train(
+        config, source, held_out, output, device=device, report=report, progress=progress,
+        metadata=metadata,
+    )  # fmt: skip
+
+
+def train(
+    config: TrainConfig,
+    train_source: PairSource | None,
+    validation_sources: Mapping[str, PairSource],
+    output: Path,
+    *,
+    device: str = "cpu",
+    report: Report | None = None,
+    progress: Progress | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> Trainer:
+    """Train on any source of pairs; go on where an earlier run in the same folder stopped.
+
+    Args:
+        config: everything that decides the run.
+        train_source: pairs to learn from; None for the configuration's finished caches alone.
+        validation_sources: pairs to judge by, by name.
+        output: folder of the run: ``config.json``, ``log.jsonl``, ``last.pt`` (to go on from) and
+            ``model.safetensors`` (the best averaged weights, half precision).
+        device: where to train.
+        report: called with every record of the log.
+        progress: told how far the feature caches are.
+        metadata: goes into the saved model.
+
+    Returns:
+        The trainer, after its run.
+    """
+    model, has_heads = build_model(config)
+    model.backbone.requires_grad_(False)
+    model.to(device).eval()
+    train_set, validation_sets = make_sets(
+        config, model, train_source, validation_sources, output, progress
+    )
+    if not has_heads:
+        start_from_features(model, train_set)
+    objective = Objective(
+        model, config.objective, config.augmentation, bfloat16=config.optim.bfloat16
+    ).to(torch.device(device))
+    trainer = Trainer(objective, train_set, validation_sets, config, output, report, metadata)
+    trainer.run()
+    return trainer
+
+
+def make_sets(
+    config: TrainConfig,
+    model: Loc2Model,
+    source: PairSource | None,
+    held_out: Mapping[str, PairSource],
+    output: Path,
+    progress: Progress | None = None,
+) -> tuple[CellSet, dict[str, CellSet]]:
+    """Build or find the caches of a run, or read images where no cache is wanted.
+
+    Args:
+        config: the run's.
+        model: backbone and grids.
+        source: pairs to learn from; None when finished caches are all there is.
+        held_out: pairs to judge by, by name.
+        output: folder of the run, which holds the caches unless the configuration says otherwise.
+        progress: told how far the caches are.
+
+    Raises:
+        InputError: a cache was made with another backbone, or there is nothing to train on.
+    """
+    folder = config.data.cache or output / "cache"
+
+    def opened(pairs: PairSource, name: str, variants: int) -> CellSet:
+        settings = config.cache.model_copy(update={"variants": variants})
+        if not config.data.use_cache:
+            return ImageSet(model, pairs, settings)
+
+        def told(done: int, total: int) -> None:
+            if progress is not None:
+                progress(f"features: {name}", done, total)
+
+        workers = config.data.workers
+        return CachedSet([build_cache(model, pairs, folder / name, settings, told, workers)])
+
+    sets = {name: opened(pairs, name, 1) for name, pairs in held_out.items()}
+    for name, path in config.data.validation_caches.items():
+        sets[name] = CachedSet([_same_backbone(FeatureCache(path), model)])
+    extra = [_same_backbone(FeatureCache(path), model) for path in config.data.extra_caches]
+    if source is None:
+        if not extra:
+            raise InputError("data: no training pairs; give a source or data.extra_caches")
+        return CachedSet(extra), sets
+    main = opened(source, "train", config.cache.variants)
+    if isinstance(main, CachedSet):
+        return CachedSet([*main.caches, *extra]), sets
+    if extra:
+        raise InputError("data.extra_caches: cannot be mixed with images (data.use_cache=false)")
+    return main, sets
+
+
+def _same_backbone(cache: FeatureCache, model: Loc2Model) -> FeatureCache:
+    theirs, ours = cache.model_config, model.config
+    for name in ("backbone", "blocks"):
+        if getattr(theirs, name) != getattr(ours, name):
+            raise InputError(
+                f"feature cache {cache.folder}: made with {name} {getattr(theirs, name)}, the "
+                f"model has {getattr(ours, name)}"
+            )
+    return cache

@@ -1,0 +1,115 @@
+"""Splits that keep neighbouring places on one side, so that validation sees unseen places."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from loc2.data.pairs import Pair
+from loc2.errors import InputError
+
+_EARTH_RADIUS_M = 6_371_008.8
+_LAT_LON = re.compile(r"(-?\d{1,2}\.\d{3,})[,_](-?\d{1,3}\.\d{3,})")
+
+
+def split_groups(groups: Sequence[str], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Put whole groups into training or validation.
+
+    The draw depends on a group's name alone, so adding data moves nothing that was there.
+
+    Args:
+        groups: group of every sample.
+        share: share of the groups that is wanted for validation; at least one group if it is
+            positive and there are two.
+        seed: of the draw.
+
+    Returns:
+        Indices for training, indices for validation.
+    """
+    names = sorted(set(groups))
+    rank = {n: (zlib.crc32(f"{seed} {n}".encode()) / 2**32, n) for n in names}
+    held_out = {n for n in names if rank[n][0] < share}
+    if share > 0 and len(names) > 1:
+        ordered = sorted(names, key=lambda n: rank[n])
+        held_out = held_out or {ordered[0]}
+        held_out = held_out if len(held_out) < len(names) else set(ordered[:-1])
+    train = [i for i, g in enumerate(groups) if g not in held_out]
+    validation = [i for i, g in enumerate(groups) if g in held_out]
+    return train, validation
+
+
+def group_by_distance(positions_m: Sequence[tuple[float, float]], distance_m: float) -> list[str]:
+    """Group places so that no two places of different groups are nearer than a distance.
+
+    Args:
+        positions_m: places in any common frame, metres.
+        distance_m: places nearer than this to one another share a group (single linkage).
+    """
+    parent = list(range(len(positions_m)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    cells: dict[tuple[int, int], list[int]] = {}
+    side = max(distance_m, 1e-3)
+    for index, (x, y) in enumerate(positions_m):
+        at = math.floor(x / side), math.floor(y / side)
+        for dx in (-1, 0, 1):
+            for dy in (-1, 0, 1):
+                for other in cells.get((at[0] + dx, at[1] + dy), ()):
+                    if math.dist((x, y), positions_m[other]) < distance_m:
+                        parent[root(index)] = root(other)
+        cells.setdefault(at, []).append(index)
+    # Named by a place, not a number, so that the draw does not depend on the order of rows.
+    return ["{:.1f} {:.1f}".format(*positions_m[root(i)]) for i in range(len(positions_m))]
+
+
+def lat_lon_to_m(lat_deg: float, lon_deg: float) -> tuple[float, float]:
+    """Return a position good enough to compare neighbours: equirectangular, metres."""
+    x = math.radians(lon_deg) * _EARTH_RADIUS_M * math.cos(math.radians(lat_deg))
+    return x, math.radians(lat_deg) * _EARTH_RADIUS_M
+
+
+def lat_lon_in_name(name: str) -> tuple[float, float] | None:
+    """Find a latitude and longitude in a file name, as VIGOR's names carry them."""
+    found = _LAT_LON.search(name)
+    return None if found is None else (float(found[1]), float(found[2]))
+
+
+def manifest_groups(
+    path: Path, pairs: Sequence[Pair], column: str | None, distance_m: float
+) -> list[str]:
+    """Group the rows of a manifest.
+
+    By a column if one is named; else by distance where the manifest has ``latitude`` and
+    ``longitude``; else rows share a group when they share an aerial image.
+
+    Args:
+        path: of the manifest.
+        pairs: its rows.
+        column: name of the column whose values are kept together.
+        distance_m: for grouping by position, metres.
+
+    Raises:
+        InputError: the column does not exist, or a latitude or longitude is no number.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if column is not None:
+        if column not in rows[0]:
+            raise InputError(f"manifest {path}: no column {column!r} to split by")
+        return [row[column] for row in rows]
+    if {"latitude", "longitude"} <= rows[0].keys():
+        try:
+            degrees = [(float(r["latitude"]), float(r["longitude"])) for r in rows]
+        except ValueError as error:
+            raise InputError(f"manifest {path}: latitude and longitude must be numbers") from error
+        return group_by_distance([lat_lon_to_m(*d) for d in degrees], distance_m)
+    return [str(pair.aerial) for pair in pairs]

@@ -1,0 +1,81 @@
+"""What training starts from: backbone weights, or a model of ours; heads that match at once."""
+
+from __future__ import annotations
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn import functional
+
+from loc2.errors import WeightsError
+from loc2.features import load_vit
+from loc2.model import Loc2Model, load_model, packaged_weights
+from loc2.training.config import TrainConfig
+from loc2.training.sets import CellSet
+
+PACKAGED_BACKBONE = "dinov2_vits14"
+
+
+def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
+    """Build the model that is trained, from backbone weights or from a model of ours.
+
+    Args:
+        config: the run's; ``weights`` names the file, the packaged backbone by default.
+
+    Returns:
+        The model, and whether its heads were trained before.
+
+    Raises:
+        WeightsError: the file cannot be read or is of another architecture.
+    """
+    path = config.weights or packaged_weights(PACKAGED_BACKBONE)
+    if _is_ours(str(path)):
+        model, _ = load_model(path)
+        if model.config.head is not None:
+            return model, True
+        vit = model.backbone
+    else:
+        vit = load_vit(path, dtype=torch.float32)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.run.seed)
+        model = Loc2Model(config.model)
+    if vit.config != model.backbone.config:
+        raise WeightsError(f"{path}: not the weights of model.backbone {config.model.backbone!r}")
+    model.backbone.load_state_dict(vit.state_dict())
+    return model, False
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format") == "loc2"
+    except (SafetensorError, OSError):
+        return False
+
+
+@torch.no_grad()
+def start_from_features(model: Loc2Model, samples: CellSet, count: int = 48) -> None:
+    """Give both heads the same projection on the features' principal components.
+
+    Untrained heads then match as the frozen features do.
+
+    Args:
+        model: with heads.
+        samples: cached features.
+        count: samples that are looked at.
+    """
+    if model.ground_head is None or model.aerial_head is None or model.config.head is None:
+        return
+    dim = model.feature_dim
+    covariance = torch.zeros(dim, dim, dtype=torch.float64)
+    for k in range(min(count, len(samples))):
+        cells = samples.read(k * len(samples) // min(count, len(samples)), 0)
+        for view in (cells.ground, cells.aerial):
+            maps = view if view.shape[0] == dim else model.features(view[None].float())[0].cpu()
+            flat = maps.float().flatten(1)
+            centred = functional.normalize(flat - flat.mean(1, keepdim=True), dim=0).double()
+            covariance += centred @ centred.T / centred.shape[1]
+    vectors: Tensor = torch.linalg.eigh(covariance).eigenvectors
+    projection = vectors[:, -model.config.head.descriptor_dim :].T.float()
+    model.ground_head.net.set_projection(projection.to(model.device))
+    model.aerial_head.set_projection(projection.to(model.device))
