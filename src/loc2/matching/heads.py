@@ -144,5 +144,6 @@ class GroundHead(nn.Module):
             descriptors=functional.normalize(out[:, :dim], dim=1),
             weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
             log_range_ratio=flat + out[:, dim + 1],
-            valid_logit=out[:, dim + 2],
+            # Valid to start with: the untrained depth is level ground, not nothing.
+            valid_logit=out[:, dim + 2] + 1.0,
         )
