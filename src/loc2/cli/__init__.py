@@ -24,6 +24,7 @@ def build_app() -> typer.Typer:
     from loc2.cli.bench import bench
     from loc2.cli.demo import demo
     from loc2.cli.eval_pairs import eval_pairs
+    from loc2.cli.eval_scenes import eval_scenes
     from loc2.cli.localize import localize
     from loc2.cli.train import train
 
@@ -38,6 +39,7 @@ def build_app() -> typer.Typer:
     app.command()(bench)
     app.command()(train)
     evaluate.command("pairs")(eval_pairs)
+    evaluate.command("scenes")(eval_scenes)
     app.add_typer(evaluate, name="eval")
     app.add_typer(data.app, name="data")
     app.add_typer(scenes.app, name="scenes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,20 +50,47 @@ def eval_pairs(
     rows = read_pairs(pairs)
     protocol = Protocol(heading_range, window, shift_range, parse_seeds(seeds), depth)
     localizer = Localizer.from_pretrained(weights, device)
-    with progress_bar(quiet) as bar:
-        task = bar.add_task("pairs", total=len(rows) * len(protocol.seeds))
-        results = evaluate_pairs(
-            localizer, rows, protocol, lambda done: bar.update(task, completed=done)
-        )
+    results = run_with_progress(
+        "pairs",
+        len(rows) * len(protocol.seeds),
+        quiet,
+        lambda told: evaluate_pairs(localizer, rows, protocol, told),
+    )
     results["config"]["manifest"] = pairs.name
+    report_results(results, output, quiet)
+
+
+def run_with_progress(
+    name: str, total: int, quiet: bool, work: Callable[[Callable[[int], None]], dict[str, Any]]
+) -> dict[str, Any]:
+    """Run an evaluation under a progress bar.
+
+    Args:
+        name: what is counted.
+        total: how many there are.
+        quiet: show nothing.
+        work: the evaluation; it is given a function to call with the number done.
+    """
+    with progress_bar(quiet) as bar:
+        task = bar.add_task(name, total=total)
+        return work(lambda done: bar.update(task, completed=done))
+
+
+def report_results(results: dict[str, Any], output: Path | None, quiet: bool) -> None:
+    """Write a results file and print its summary and failures.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     if output is not None:
         write_json(output, results)
-    if not quiet:
-        console = Console()
-        console.print(summary_table(results["summary"]))
-        for record in results["pairs"]:
-            if record["status"] != "ok":
-                console.print(f"{record['id']} seed {record['seed']}: {record['status']}")
+    if quiet:
+        return
+    console = Console()
+    console.print(summary_table(results["summary"]))
+    for record in results["pairs"]:
+        if record["status"] != "ok":
+            console.print(f"{record['id']} seed {record['seed']}: {record['status']}")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

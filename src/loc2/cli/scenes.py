@@ -50,7 +50,7 @@ def make(
     """Write pairs: images, depth, classes and a manifest for `loc2 eval pairs`."""
     from loc2.scenes.dataset import SceneDataset, make_scenes
 
-    dataset = SceneDataset(seed, count, _options(textures, styles, 1.0 if pinhole else 0.0))
+    dataset = SceneDataset(seed, count, scene_options(textures, styles, 1.0 if pinhole else 0.0))
     with Progress(transient=True) as progress:
         task = progress.add_task("scenes", total=count)
         for done, _ in make_scenes(dataset, output, workers):
@@ -70,7 +70,7 @@ def sheet(
     """Draw a contact sheet of pairs, the camera marked in each orthophoto."""
     from loc2.scenes.sheet import contact_sheet
 
-    options = _options(textures, styles, 1.0 if pinhole else 0.0)
+    options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
     image = None
     with Progress(transient=True) as progress:
         seeds = list(range(seed, seed + count))
@@ -85,7 +85,12 @@ def sheet(
     typer.echo(str(output))
 
 
-def _options(textures: Path | None, styles: str | None, pinhole_share: float) -> SceneOptions:
+def scene_options(textures: Path | None, styles: str | None, pinhole_share: float) -> SceneOptions:
+    """Return what the options of the command line ask for.
+
+    Raises:
+        InputError: a package for scenes is missing, or a style is unknown.
+    """
     try:
         from loc2.scenes.pairs import SceneOptions
     except ModuleNotFoundError as error:

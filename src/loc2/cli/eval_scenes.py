@@ -1,0 +1,69 @@
+"""``loc2 eval scenes``: measure localization on generated scenes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loc2.cli.eval_pairs import report_results, run_with_progress
+from loc2.cli.options import Device, Quiet, Weights
+from loc2.cli.scenes import Styles, Textures, scene_options
+from loc2.evaluation.pairs import Protocol, evaluate_samples
+from loc2.localizer import Localizer
+
+HELD_OUT_SEED = 900_000_000
+"""Seeds from here on are kept for evaluation; training uses lower ones."""
+
+
+def eval_scenes(
+    count: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene.")] = HELD_OUT_SEED,
+    heading_range: Annotated[
+        float, typer.Option(help="Random turn and prior, half-width, degrees; 180: no prior.")
+    ] = 180.0,
+    window: Annotated[
+        float | None, typer.Option(help="Side of the aerial window, metres; all by default.")
+    ] = None,
+    shift_range: Annotated[
+        float, typer.Option(help="Random offset of the window, half-width on each axis, metres.")
+    ] = 0.0,
+    pinhole: Annotated[bool, typer.Option("--pinhole", help="Perspective photos only.")] = False,
+    exact_depth: Annotated[
+        bool, typer.Option("--exact-depth", help="Give the scenes' exact depth.")
+    ] = False,
+    textures: Textures = None,
+    styles: Styles = None,
+    weights: Weights = None,
+    device: Device = None,
+    quiet: Quiet = False,
+    output: Annotated[Path | None, typer.Option(help="Results file (JSON).")] = None,
+) -> None:
+    """Measure localization on generated scenes that training has not seen."""
+    from loc2.evaluation.scenes import scene_sources
+
+    options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
+    if window is not None:
+        # The camera must stay inside the window wherever that is cut.
+        options = replace(options, meters_per_pixel=(0.1, 0.15), max_offset=0.1)
+    protocol = Protocol(heading_range, window, shift_range)
+    localizer = Localizer.from_pretrained(weights, device)
+    sources = scene_sources(seed, count, options, exact_depth)
+    results = run_with_progress(
+        "scenes",
+        len(sources),
+        quiet,
+        lambda told: evaluate_samples(localizer, sources, protocol, told),
+    )
+    results["config"] |= {
+        "data": "generated scenes",
+        "first_seed": seed,
+        "count": count,
+        "styles": list(options.styles),
+        "textures": None if textures is None else textures.name,
+        "pinhole": pinhole,
+        "exact_depth": exact_depth,
+    }
+    report_results(results, output, quiet)
