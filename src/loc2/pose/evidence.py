@@ -47,6 +47,10 @@ class Evidence(Protocol):
         """Share of the positive evidence that is not among the votes, in [0, 1]."""
 
     @property
+    def points(self) -> int:
+        """Number of ground points or matches that a pose's score adds up."""
+
+    @property
     def resolution_m(self) -> float:
         """Distance in metres over which the evidence changes: a cell, or a match's noise."""
 
@@ -129,6 +133,11 @@ class DenseEvidence:
     def dropped(self) -> float:
         """Share of the positive evidence that is not among the votes."""
         return self._dropped
+
+    @property
+    def points(self) -> int:
+        """Number of ground points."""
+        return len(self._bev)
 
     @property
     def resolution_m(self) -> float:
@@ -255,6 +264,11 @@ class MatchEvidence:
     def dropped(self) -> float:
         """Nothing is left out."""
         return 0.0
+
+    @property
+    def points(self) -> int:
+        """Number of matches."""
+        return len(self.source)
 
     @property
     def resolution_m(self) -> float:

@@ -105,6 +105,9 @@ class PosePosterior:
         searched: number of poses of the search grid.
         log_evidence: logarithm of the summed ``exp(evidence)`` over the cells of the search grid;
             compares windows searched with the same steps. NaN where not computed.
+        chance_mean: mean evidence of poses spread evenly over the window, all headings, and the
+            scales that were searched; what a wrong pose scores.
+        chance_deviation: its standard deviation.
     """
 
     modes: tuple[PoseMode, ...]
@@ -114,6 +117,8 @@ class PosePosterior:
     dropped_evidence: float
     searched: int
     log_evidence: float = math.nan
+    chance_mean: float = math.nan
+    chance_deviation: float = math.nan
 
     @property
     def pose(self) -> Pose:

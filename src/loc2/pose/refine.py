@@ -27,6 +27,8 @@ from loc2.pose.similarity import weighted_similarity
 # Trapezoid rules in standard deviations, exact to 0.2 % for a Gaussian: (spacing, points).
 _FIVE = (1.4, 5)
 _THREE = (math.sqrt(3.0), 3)  # enough for the scale, of which no moment is reported
+_NEGLIGIBLE = 25.0  # nats below the best mode
+_CHANCE = 256  # poses that tell what a wrong pose scores
 _SUPPORT = 4096  # poses kept in a posterior
 
 
@@ -65,7 +67,7 @@ class SearchSteps:
 
 
 def align(
-    poses: Tensor, votes: Votes, reach_m: float, steps: SearchSteps, *, iterations: int = 6
+    poses: Tensor, votes: Votes, reach_m: float, steps: SearchSteps, *, iterations: int = 5
 ) -> Tensor:
     """Move each pose uphill by repeated weighted alignment on the votes that support it.
 
@@ -77,8 +79,8 @@ def align(
     """
     if len(votes.value) == 0:
         return poses
-    if len(votes.value) > 8192:  # the strongest votes place a pose well enough to go on from
-        best = votes.value.topk(8192).indices
+    if len(votes.value) > 4096:  # the strongest votes place a pose well enough to go on from
+        best = votes.value.topk(4096).indices
         votes = Votes(votes.source[best], votes.target[best], votes.value[best])
     source, target = votes.source[None], votes.target[None]
     for i in range(iterations):
@@ -195,52 +197,32 @@ def integrate(
         nms: distance in metres and degrees within which a pose belongs to a mode.
         searched: number of poses of the search grid.
     """
-    spacing = steps.spacing.to(modes)
-    d = len(spacing)
-    rules = [_FIVE] * 3 + [_THREE] * (d - 3)
-    lines = [h * (torch.arange(n, device=modes.device) - n // 2).double() for h, n in rules]
-    whitened = torch.cartesian_prod(*lines)
     factor = torch.linalg.cholesky(covariance)
-    offsets = (whitened @ factor.transpose(1, 2)) * spacing.double()  # (P, Q, D)
-    points = steps.moved(
-        modes.repeat_interleave(len(whitened), 0), offsets.reshape(-1, d).to(modes)
-    )
-    log_volume = factor.diagonal(dim1=1, dim2=2).log().sum(1)  # in cells of the search grid
-    log_volume += sum(math.log(h) for h, _ in rules)
-    log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double()
-    log_mass += log_volume.repeat_interleave(len(whitened))
-    owner = torch.arange(len(modes), device=modes.device).repeat_interleave(len(whitened))
+    points, log_mass, owner = _quadrature(evidence, modes, scores, factor, steps)
     inside = _first_owner(points, modes, nms)
     # Grids of two modes may overlap: a point counts for the better one only.
     log_mass[(inside >= 0) & (inside < owner)] = -math.inf
-
     rest_poses, rest_scores = rest
-    outside = torch.ones(len(rest_poses), dtype=torch.bool, device=modes.device)
-    for k in range(len(modes)):
-        offset = rest_poses - modes[k]
-        offset[:, 2] = heading_offset_deg(rest_poses[:, 2], modes[k, 2])
-        if d == 4:
-            offset[:, 3] = (rest_poses[:, 3] / modes[k, 3]).log()
-        z = torch.linalg.solve_triangular(
-            factor[k], (offset[:, :d] / spacing).double().T, upper=False
-        )
-        outside &= (z.abs() > 3.5).any(0)
-    log_mass = torch.cat((log_mass, rest_scores[outside].double()))
-    poses = torch.cat((points, rest_poses[outside]))
-    every = torch.cat((log_mass, log_tail[None]))
-    probability = torch.softmax(every, 0)[:-1]
+    outside = _outside(rest_poses, modes, factor, steps)
+    rest_poses, rest_scores = rest_poses[outside], rest_scores[outside]
+    poses = torch.cat((points, rest_poses))
+    log_mass = torch.cat((log_mass, rest_scores.double()))
+    total = torch.cat((log_mass, log_tail[None])).logsumexp(0)
+    probability = (log_mass - total).exp()
 
-    near = torch.cat((owner, _first_owner(rest_poses[outside], modes, nms)))
+    near = torch.cat((owner, _first_owner(rest_poses, modes, nms)))
+    metric = steps.spacing.to(modes)[:3].double()
     result = []
     for k in range(len(modes)):
-        mine = probability * (near == k)
-        mass = float(mine.sum())
-        result.append(
-            PoseMode(
-                to_pose(modes[k]), mass, float(scores[k]), _moments(poses, mine, modes[k], mass)
-            )
-        )
+        mine = (near == k).nonzero()[:, 0]
+        if (owner == k).sum() > 1:
+            moments = _moments(poses[mine], log_mass[mine].softmax(0), modes[k])
+        else:
+            moments = covariance[k, :3, :3] * metric[:, None] * metric
+        mass = float(probability[mine].sum())
+        result.append(PoseMode(to_pose(modes[k]), mass, float(scores[k]), moments))
     result.sort(key=lambda mode: -mode.mass)
+    chance = evidence.score(_anywhere(evidence, steps)).double()
     keep = probability.topk(min(_SUPPORT, len(probability))).indices
     kept = probability[keep]
     return PosePosterior(
@@ -250,7 +232,9 @@ def integrate(
         dropped_mass=max(0.0, 1.0 - float(kept.sum())),
         dropped_evidence=evidence.dropped,
         searched=searched,
-        log_evidence=float(every.logsumexp(0)),
+        log_evidence=float(total),
+        chance_mean=float(chance.mean()),
+        chance_deviation=float(chance.std()),
     )
 
 
@@ -272,6 +256,66 @@ def select(
     return poses[keep], scores[keep], covariance[keep]
 
 
+def _quadrature(
+    evidence: Evidence, modes: Tensor, scores: Tensor, factor: Tensor, steps: SearchSteps
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Integrate the evidence around each mode.
+
+    Returns:
+        (K, 4) poses, the (K,) logarithms of the mass that each stands for, in cells of the search
+        grid, and the (K,) index of the mode. A mode that can matter has a grid of them; one whose
+        evidence is ``_NEGLIGIBLE`` below the best's is one point, with Laplace's mass.
+    """
+    spacing = steps.spacing.to(modes)
+    d = len(spacing)
+    rules = [_FIVE] * 3 + [_THREE] * (d - 3)
+    lines = [h * (torch.arange(n, device=modes.device) - n // 2).double() for h, n in rules]
+    whitened = torch.cartesian_prod(*lines)
+    log_cell = factor.diagonal(dim1=1, dim2=2).log().sum(1)
+    matters = scores > scores.max() - _NEGLIGIBLE
+    wide, narrow = matters.nonzero()[:, 0], (~matters).nonzero()[:, 0]
+    offsets = (whitened @ factor[wide].transpose(1, 2)) * spacing.double()  # (P, Q, D)
+    points = steps.moved(
+        modes[wide].repeat_interleave(len(whitened), 0), offsets.reshape(-1, d).to(modes)
+    )
+    log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double()
+    log_mass += (log_cell[wide] + sum(math.log(h) for h, _ in rules)).repeat_interleave(
+        len(whitened)
+    )
+    laplace = scores[narrow].double() + log_cell[narrow] + d / 2 * math.log(2 * math.pi)
+    return (
+        torch.cat((points, modes[narrow])),
+        torch.cat((log_mass, laplace)),
+        torch.cat((wide.repeat_interleave(len(whitened)), narrow)),
+    )
+
+
+def _outside(poses: Tensor, modes: Tensor, factor: Tensor, steps: SearchSteps) -> Tensor:
+    """Return (K,) whether each pose lies outside the modes' own grids."""
+    spacing = steps.spacing.to(modes)
+    outside = torch.ones(len(poses), dtype=torch.bool, device=modes.device)
+    for mode, shape in zip(modes, factor, strict=True):
+        offset = poses - mode
+        offset[:, 2] = heading_offset_deg(poses[:, 2], mode[2])
+        offset[:, 3] = (poses[:, 3] / mode[3]).log()
+        scaled = (offset[:, : len(spacing)] / spacing).double()
+        z = torch.linalg.solve_triangular(shape, scaled.T, upper=False)
+        outside &= (z.abs() > 3.5).any(0)
+    return outside
+
+
+def _anywhere(evidence: Evidence, steps: SearchSteps) -> Tensor:
+    """Return (P, 4) poses that cover the window, all headings and the scales evenly."""
+    engine = torch.quasirandom.SobolEngine(4)  # type: ignore[no-untyped-call]
+    unit = engine.draw(_CHANCE + 1)[1:].to(steps.spacing)
+    half = unit.new_tensor(evidence.half_size_m)
+    low, high = max(steps.scale[0], 0.2), min(steps.scale[1], 5.0)
+    low, high = min(low, high), max(low, high)
+    scale = (math.log(low) + unit[:, 3:] * math.log(high / low)).exp()
+    poses = torch.cat(((2 * unit[:, :2] - 1) * half, 360 * unit[:, 2:3], scale), 1)
+    return poses.to(evidence.votes.source)
+
+
 def _first_owner(poses: Tensor, modes: Tensor, nms: tuple[float, float]) -> Tensor:
     """Return (K,) the first mode near each pose, or -1."""
     near = torch.cdist(poses[:, :2], modes[:, :2]) <= nms[0]
@@ -280,8 +324,8 @@ def _first_owner(poses: Tensor, modes: Tensor, nms: tuple[float, float]) -> Tens
     return torch.where(near.any(1), first, torch.full_like(first, -1))
 
 
-def _moments(poses: Tensor, probability: Tensor, mode: Tensor, mass: float) -> Tensor:
-    """Return the (3, 3) second moment about the mode of the poses that belong to it."""
+def _moments(poses: Tensor, probability: Tensor, mode: Tensor) -> Tensor:
+    """Return the (3, 3) second moment about the mode of weighted poses."""
     offset = (poses - mode)[:, :3].double()
     offset[:, 2] = heading_offset_deg(poses[:, 2], mode[2]).double()
-    return (offset * (probability / max(mass, 1e-300))[:, None]).T @ offset
+    return (offset * probability[:, None]).T @ offset

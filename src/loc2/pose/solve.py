@@ -15,7 +15,7 @@ from loc2.pose.posterior import PoseMode, PosePosterior, PosePrior
 from loc2.pose.ransac import posterior_of_matches, ransac, residuals_m
 from loc2.pose.refine import SearchSteps, integrate, local_shape
 from loc2.pose.similarity import ScaleOption, scale_bounds, weighted_similarity
-from loc2.pose.voting import search, search_bounds
+from loc2.pose.voting import scan, search, search_bounds
 
 Solver = Literal["voting", "ransac", "procrustes"]
 
@@ -165,25 +165,22 @@ def _vote_matches(
     nms: tuple[float, float],
 ) -> PosePosterior:
     """Let single matches vote, then refine the modes on the matches' own likelihood."""
-    step = max(evidence.noise_m, max(evidence.half_size_m) / 48)
-    rough = search(
+    found = scan(
         evidence,
         scale=search_bounds(scale),
         prior=prior,
         heading_step_deg=5.0,
-        position_step_m=step,
-        max_modes=4 * max_modes,
-        nms=(nms[0] / 2, nms[1] / 2),
+        position_step_m=max(evidence.noise_m, max(evidence.half_size_m) / 24),
+        nms=nms,
     )
-    rows = [(m.pose.east_m, m.pose.north_m, m.pose.heading_deg, m.pose.scale) for m in rough.modes]
     return posterior_of_matches(
         evidence,
-        evidence.source.new_tensor(rows),
+        found.peaks,
         scale=scale_bounds(scale),
         prior=prior,
         max_modes=max_modes,
         nms=nms,
-        searched=rough.searched,
+        searched=found.searched,
     )
 
 

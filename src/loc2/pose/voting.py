@@ -8,6 +8,7 @@ the full evidence and integrated (:mod:`loc2.pose.refine`).
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ FREE_SCALE = (0.2, 5.0)
 
 _CHUNK = {"cpu": 1 << 16, "cuda": 1 << 22}  # (vote, heading) pairs at a time: a CPU's cache, 200 MB
 _REST = 2048  # grid poses of each scale that stay in the running
+_LOOKUPS = 5 << 19  # (ground point, grid pose) pairs scored anew
 
 
 def vote(
@@ -93,6 +95,27 @@ def vote(
     )
 
 
+@dataclass(frozen=True)
+class Scan:
+    """What an exhaustive search found.
+
+    Attributes:
+        peaks: (P, 4) distinct local maxima of the grid, rough.
+        poses: (K, 4) the best grid poses.
+        scores: (K,) their evidence and prior.
+        log_tail: logarithm of the summed ``exp(score)`` of all other grid poses.
+        steps: the grid's spacing.
+        searched: number of grid poses.
+    """
+
+    peaks: Tensor
+    poses: Tensor
+    scores: Tensor
+    log_tail: Tensor
+    steps: SearchSteps
+    searched: int
+
+
 def search(
     evidence: Evidence,
     *,
@@ -104,9 +127,47 @@ def search(
     nms: tuple[float, float],
 ) -> PosePosterior:
     """Search all poses for the given evidence; see :func:`vote` for the arguments."""
+    found = scan(
+        evidence,
+        scale=scale,
+        prior=prior,
+        heading_step_deg=heading_step_deg,
+        position_step_m=position_step_m,
+        nms=nms,
+    )
+    # The best grid poses are scored anew on all the evidence, not on the votes alone.
+    count = min(_REST, max(256, _LOOKUPS // evidence.points), len(found.scores))
+    best = found.scores.topk(count).indices
+    scores = found.scores.clone()
+    scores[best] = evidence.score(found.poses[best]) + prior.log_factor(found.poses[best])
+    chosen = best[distinct(found.poses[best], scores[best], nms[0] / 2, nms[1] / 2, 24)]
+    candidates = torch.cat((found.peaks, found.poses[chosen]))
+    modes, mode_scores, shape = select(evidence, candidates, found.steps, nms=nms, count=max_modes)
+    return integrate(
+        evidence,
+        modes,
+        mode_scores,
+        shape,
+        found.steps,
+        rest=(found.poses, scores),
+        log_tail=found.log_tail,
+        nms=nms,
+        searched=found.searched,
+    )
+
+
+def scan(
+    evidence: Evidence,
+    *,
+    scale: tuple[float, float],
+    prior: PosePrior,
+    heading_step_deg: float,
+    position_step_m: float,
+    nms: tuple[float, float],
+) -> Scan:
+    """Score every pose of the grid; see :func:`vote` for the arguments."""
     grid = PoseGrid.over(evidence.half_size_m, prior, heading_step_deg, position_step_m)
     scales, log_step = _scales(scale, evidence.half_size_m, position_step_m)
-    steps = SearchSteps(position_step_m, grid.heading_step_deg, log_step, scale, prior)
     votes = evidence.votes
     found: list[tuple[Tensor, Tensor]] = []
     rest: list[tuple[Tensor, Tensor]] = []
@@ -118,27 +179,16 @@ def search(
             background = background + grid.log_prior(prior, votes.source.device)
         volume = grid.count(votes, value) + background
         found.append(grid.maxima(volume, value, count=64))
-        rest.append(grid.best(volume, value, count=_REST))
+        rest.append(grid.best(volume, value, count=_REST if len(scales) == 1 else _REST // 4))
         tails.append(_log_tail(volume, rest[-1][1]))
-    rest_poses, rest_scores = (torch.cat(parts) for parts in zip(*rest, strict=True))
-    # The best grid poses are scored anew on all the evidence.
-    best = rest_scores.topk(min(_REST, len(rest_scores))).indices
-    rest_scores[best] = evidence.score(rest_poses[best]) + prior.log_factor(rest_poses[best])
-
+    poses, scores = (torch.cat(parts) for parts in zip(*rest, strict=True))
     peaks, smooth = (torch.cat(parts) for parts in zip(*found, strict=True))
-    near = (nms[0] / 2, nms[1] / 2)
-    chosen = distinct(rest_poses[best], rest_scores[best], *near, 24)
-    candidates = torch.cat((peaks[distinct(peaks, smooth, *near, 40)], rest_poses[best][chosen]))
-    modes, scores, shape = select(evidence, candidates, steps, nms=nms, count=max_modes)
-    return integrate(
-        evidence,
-        modes,
-        scores,
-        shape,
-        steps,
-        rest=(rest_poses, rest_scores),
+    return Scan(
+        peaks=peaks[distinct(peaks, smooth, nms[0] / 2, nms[1] / 2, 40)],
+        poses=poses,
+        scores=scores,
         log_tail=torch.stack(tails).logsumexp(0),
-        nms=nms,
+        steps=SearchSteps(position_step_m, grid.heading_step_deg, log_step, scale, prior),
         searched=grid.size * len(scales),
     )
 
@@ -272,20 +322,28 @@ class PoseGrid:
 
     def maxima(self, volume: Tensor, scale: float, *, count: int) -> tuple[Tensor, Tensor]:
         """Return the poses and smoothed scores of the best local maxima of the smoothed volume."""
-        finite = torch.isfinite(volume)
-        smooth = torch.where(finite, volume, volume[finite].min() if finite.any() else 0.0)
-        kernel = smooth.new_tensor((0.25, 0.5, 0.25))
-        blur = (kernel[:, None] * kernel)[None, None]
-        smooth = functional.conv2d(smooth[:, None], blur, padding=1)[:, 0]
+        # Cells that the prior excludes must not make their neighbours' sums infinite.
+        smooth = volume.clamp(min=-1e6)
+        for axis in (1, 2):
+            smooth = functional.pad(smooth, (1, 1) if axis == 2 else (0, 0, 1, 1))
+            size = smooth.shape[axis] - 2
+            middle = smooth.narrow(axis, 1, size)
+            smooth = smooth.narrow(axis, 0, size) + smooth.narrow(axis, 2, size) + 2 * middle
         before, after = self._neighbours(smooth)
-        smooth = 0.25 * before + 0.5 * smooth + 0.25 * after
-        peak = functional.max_pool2d(smooth[:, None], 3, 1, 1)[:, 0]
-        before, after = self._neighbours(peak)
-        peak = torch.maximum(peak, torch.maximum(before, after))
-        where = ((smooth >= peak) & finite).reshape(-1).nonzero()[:, 0]
-        values = smooth.reshape(-1)[where]
-        best = values.topk(min(count, len(values))).indices
-        return self.poses(where[best], scale), values[best]
+        smooth = (before + after + 2 * smooth) / 64
+        # Only the highest cells can be among the best maxima: look at their neighbours alone.
+        values, index = smooth.reshape(-1).topk(min(64 * count, smooth.numel()))
+        plane = self.rows * self.cols
+        heading, row, col = index // plane, index % plane // self.cols, index % self.cols
+        highest = torch.ones_like(values, dtype=torch.bool)
+        for turn, north, east in itertools.product((-1, 0, 1), repeat=3):
+            k = heading + turn
+            k = k % len(self.headings_deg) if self.circular else k.clamp(0, len(smooth) - 1)
+            i, j = (row + north).clamp(0, self.rows - 1), (col + east).clamp(0, self.cols - 1)
+            highest &= values >= smooth[k, i, j]
+        highest &= values > -1e4
+        best = highest.nonzero()[:count, 0]
+        return self.poses(index[best], scale), values[best]
 
     def best(self, volume: Tensor, scale: float, *, count: int) -> tuple[Tensor, Tensor]:
         """Return the poses and scores of the best grid poses."""
