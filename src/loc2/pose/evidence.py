@@ -116,9 +116,8 @@ class DenseEvidence:
         if scores.numel() == 0 or not cell_size_m > 0 or not temperature > 0:
             raise ValueError("scores are empty, or cell_size_m or temperature is not positive")
         self._bev = bev.detach().to(torch.float32)
-        ones = torch.ones_like(self._bev[:, 0])
-        self._weights = (ones if weights is None else weights.detach().to(ones)) / temperature
-        self._scores = scores.detach().to(torch.float32)
+        factor = torch.ones_like(self._bev[:, 0]) if weights is None else weights.to(self._bev)
+        self._scores = scores.detach().to(torch.float32) * (factor / temperature)[:, None, None]
         self._rows, self._cols = int(scores.shape[1]), int(scores.shape[2])
         self._cell_size_m = float(cell_size_m)
         self._votes, self._dropped, voted = self._strongest(max_votes)
@@ -151,14 +150,13 @@ class DenseEvidence:
 
     def score(self, poses: Tensor) -> Tensor:
         """Return the (P,) sum over ground points of weight times interpolated score."""
-        return self._lookup(self._scores, self._bev, self._weights, poses)
+        return self._lookup(self._scores, self._bev, poses)
 
     def background(self, poses: Tensor) -> Tensor:
         """Return (P,) the evidence that is not among the votes, pooled over cells and points."""
-        ones = torch.ones_like(self._coarse_bev[:, 0])
-        return self._lookup(self._coarse, self._coarse_bev, ones, poses)
+        return self._lookup(self._coarse, self._coarse_bev, poses)
 
-    def _lookup(self, maps: Tensor, bev: Tensor, weights: Tensor, poses: Tensor) -> Tensor:
+    def _lookup(self, maps: Tensor, bev: Tensor, poses: Tensor) -> Tensor:
         poses = poses.to(bev)
         half = bev.new_tensor(self.half_size_m) * bev.new_tensor((1.0, -1.0))
         parts = []
@@ -167,51 +165,54 @@ class DenseEvidence:
             # grid_sample's [-1, 1] spans the window's outer edges, x right and y down.
             where = (points / half).transpose(0, 1)[:, :, None]
             found = functional.grid_sample(maps[:, None], where, align_corners=False)
-            parts.append(weights @ found[:, 0, :, 0])
+            parts.append(found[:, 0, :, 0].sum(0))
         return torch.cat(parts) if parts else poses.new_zeros(0)
 
     def _strongest(self, max_votes: int) -> tuple[Votes, float, tuple[Tensor, Tensor]]:
         """Return the votes, the share of evidence left out, and the votes' (point, cell)."""
-        cells = self._rows * self._cols
-        flat = self._scores.reshape(len(self._bev), cells)
-        # The threshold comes from every k-th score: exact selection would cost more than voting.
-        stride = max(1, flat.numel() // (1 << 18))
-        index = torch.arange(0, flat.numel(), stride, device=flat.device)
-        sample = flat.reshape(-1)[index] * self._weights[index // cells]
-        keep = max(1, min(len(sample), max_votes // stride))
-        threshold = sample.topk(keep).values[-1].clamp(min=0.0)
-        positive = self._weights > 0
-        per_point = torch.where(
-            positive, threshold / self._weights.clamp(min=1e-30), self._weights.new_tensor(math.inf)
-        )
-        point, cell = (flat > per_point[:, None]).nonzero().unbind(1)
-        value = flat[point, cell] * self._weights[point]
-        if len(value) > max_votes:  # equal scores, which no threshold can tell apart, or chance
-            best = value.topk(max_votes).indices.sort().values
-            point, cell, value = point[best], cell[best], value[best]
-        row = torch.div(cell, self._cols, rounding_mode="floor")
+        flat = self._scores.flatten(1)
+        point, cell = strongest(flat, max_votes)
+        value = flat[point, cell]
         half_east, half_north = self.half_size_m
-        east = (cell - row * self._cols + 0.5) * self._cell_size_m - half_east
-        north = half_north - (row + 0.5) * self._cell_size_m
-        total = float(self._weights.clamp(min=0) @ flat.clamp(min=0).sum(1))
+        east = (cell % self._cols + 0.5) * self._cell_size_m - half_east
+        north = half_north - (cell // self._cols + 0.5) * self._cell_size_m
+        total = float(flat.clamp(min=0).sum())
         dropped = 1.0 - float(value.sum()) / total if total > 0 else 0.0
         votes = Votes(self._bev[point], torch.stack((east, north), -1).to(self._bev), value)
         return votes, min(max(dropped, 0.0), 1.0), (point, cell)
 
     def _rest(self, voted: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Pool what is not a vote over blocks of four cells and patches of ground points."""
-        rest = self._scores.reshape(len(self._bev), -1).clone()
+        rest = self._scores.flatten(1).clone()
         rest[voted] = 0.0
         rows, cols = math.ceil(self._rows / 4), math.ceil(self._cols / 4)
         pooled = functional.adaptive_avg_pool2d(rest.reshape(self._scores.shape), (rows, cols))
         patch = self._bev.norm(dim=1).quantile(0.9).clamp(min=1e-6) / 5
         key = torch.round(self._bev / patch).long().clamp(-1000, 1000)
-        unique, group = torch.unique(key[:, 0] * 4001 + key[:, 1], return_inverse=True)
-        maps = pooled.new_zeros(len(unique), rows * cols)
-        maps.index_add_(0, group, pooled.flatten(1) * self._weights[:, None])
-        count = torch.bincount(group, minlength=len(unique)).to(self._bev)
-        centre = torch.zeros_like(self._bev[: len(unique)]).index_add_(0, group, self._bev)
-        return maps.reshape(-1, rows, cols), centre / count[:, None]
+        _, group = torch.unique(key[:, 0] * 4001 + key[:, 1], return_inverse=True)
+        # A product, unlike a scattered sum, adds in the same order on every run and device.
+        member = functional.one_hot(group).T.to(pooled)
+        maps = (member @ pooled.flatten(1)).reshape(-1, rows, cols)
+        return maps, member @ self._bev / member.sum(1, keepdim=True)
+
+
+def strongest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return rows and columns of about the ``count`` largest positive entries of a (R, C) matrix.
+
+    The threshold is read from a sample, because exact selection among millions costs more than
+    what follows; at most ``count`` entries are returned, in row-major order.
+    """
+    flat = values.reshape(-1)
+    stride = max(1, len(flat) // (1 << 18))
+    sample = flat[::stride]
+    keep = max(1, min(len(sample), count // stride))
+    threshold = sample.topk(keep).values[-1]
+    chosen = values >= threshold if threshold > 0 else values > 0
+    row, col = chosen.nonzero().unbind(1)
+    if len(row) > count:
+        best = values[row, col].topk(count).indices.sort().values
+        row, col = row[best], col[best]
+    return row, col
 
 
 class MatchEvidence:
