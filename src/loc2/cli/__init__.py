@@ -23,8 +23,10 @@ def build_app() -> typer.Typer:
     from loc2.cli import data, scenes, weights
     from loc2.cli.bench import bench
     from loc2.cli.demo import demo
+    from loc2.cli.eval_kitti import eval_kitti
     from loc2.cli.eval_pairs import eval_pairs
     from loc2.cli.eval_scenes import eval_scenes
+    from loc2.cli.eval_vigor import eval_vigor
     from loc2.cli.localize import localize
     from loc2.cli.train import train
 
@@ -40,6 +42,8 @@ def build_app() -> typer.Typer:
     app.command()(train)
     evaluate.command("pairs")(eval_pairs)
     evaluate.command("scenes")(eval_scenes)
+    evaluate.command("vigor")(eval_vigor)
+    evaluate.command("kitti")(eval_kitti)
     app.add_typer(evaluate, name="eval")
     app.add_typer(data.app, name="data")
     app.add_typer(scenes.app, name="scenes")

@@ -46,6 +46,9 @@ SHIFT_RANGE_M = 20.0
 CROP_PX = 512
 DEPTH_FOLDER = "depth_anythingv2_depth"
 
+CAMERA_HEIGHT_M = 1.65
+"""Height of the colour cameras above the ground (Geiger et al. 2013)."""
+
 _CAMERA_FORWARD_M = 1.08  # camera from the GPS receiver
 _CAMERA_RIGHT_M = 0.26
 
@@ -344,4 +347,5 @@ class KittiDataset:
             meters_per_pixel=METERS_PER_PIXEL * CROP_PX / side,
             truth=self.truth(index, noise),
             depth=depth,
+            camera_height_m=CAMERA_HEIGHT_M,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,7 @@ class Sample:
         meters_per_pixel: of the aerial image as given here, metres.
         truth: true pose in the aerial metric frame.
         depth: depth of the ground image; None where no depth files are used.
+        camera_height_m: height of the camera above the ground, metres; None where unknown.
     """
 
     id: str
@@ -41,6 +42,7 @@ class Sample:
     meters_per_pixel: float
     truth: Pose
     depth: DepthMap | None
+    camera_height_m: float | None = None
 
 
 class SampleSource(Protocol):
@@ -130,10 +132,4 @@ def resize_nearest(depth_map: DepthMap, height: int, width: int) -> DepthMap:
     rows = torch.arange(height) * depth_map.depth.shape[0] // height
     cols = torch.arange(width) * depth_map.depth.shape[1] // width
     index = rows[:, None], cols
-    return DepthMap(
-        depth_map.depth[index],
-        depth_map.kind,
-        depth_map.metric,
-        depth_map.valid[index],
-        depth_map.source,
-    )
+    return replace(depth_map, depth=depth_map.depth[index], valid=depth_map.valid[index])

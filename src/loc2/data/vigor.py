@@ -15,7 +15,7 @@ edge. Panoramas look north at their centre column.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -298,10 +298,5 @@ class VigorDataset:
 
 
 def _rolled(depth: DepthMap, roll_px: int) -> DepthMap:
-    return DepthMap(
-        torch.roll(depth.depth, roll_px, dims=-1),
-        depth.kind,
-        depth.metric,
-        torch.roll(depth.valid, roll_px, dims=-1),
-        depth.source,
-    )
+    turned = (torch.roll(part, roll_px, dims=-1) for part in (depth.depth, depth.valid))
+    return replace(depth, depth=next(turned), valid=next(turned))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -75,6 +76,11 @@ class PublishedLocalizer(Localizer):
             backbone_dtype = torch.float16 if on_gpu else torch.float32
         model, metadata = load_published(path, device, backbone_dtype, backbone)
         return cls(model, path.name, metadata)
+
+    @property
+    def projection(self) -> Literal["equirectangular", "pinhole"]:
+        """Camera that the network was made for."""
+        return self.model.config.projection
 
     def aerial_features(self, aerial: ImageLike, meters_per_pixel: float | None) -> AerialFeatures:
         """Compute what localization needs of an aerial image.

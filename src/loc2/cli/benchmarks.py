@@ -1,0 +1,197 @@
+"""What ``loc2 eval vigor`` and ``loc2 eval kitti`` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from loc2.cli.eval_pairs import progress_bar
+from loc2.data.samples import SampleSource
+from loc2.errors import WeightsError
+from loc2.evaluation.benchmarks import RunOptions, evaluate, results_content, weights_record
+from loc2.evaluation.records import Record
+from loc2.evaluation.tables import published_rows
+from loc2.localizer import DEFAULT_WEIGHTS, Localizer
+from loc2.model import packaged_weights
+from loc2.outputs import write_json
+from loc2.pose.solve import Solver
+from loc2.published.localizer import PublishedLocalizer
+
+Depth = Annotated[
+    str | None,
+    typer.Option(
+        help="files (the data set's own), default (the weights' own), or a depth model's name. "
+        "By default files for imported checkpoints and default for our own weights.",
+        show_default=False,
+    ),
+]
+SolverOption = Annotated[
+    Solver | None,
+    typer.Option(help="Pose solver; the weights' own by default.", show_default=False),
+]
+Prior = Annotated[
+    bool | None,
+    typer.Option(
+        "--prior/--no-prior",
+        help="Tell the localizer the range of headings. By default imported checkpoints are not "
+        "told, as published, and our own weights are.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option(help="Evaluate this many samples, evenly spread over the list.")
+]
+Workers = Annotated[int, typer.Option(help="Threads that read samples ahead.")]
+Output = Annotated[Path | None, typer.Option(help="Results file (JSON).")]
+
+_SHOWN_FAILURES = 10
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Options of a benchmark's run as given on the command line; None where left open.
+
+    Attributes:
+        weights: weights file; the package's own if None.
+        device: where to run.
+        depth: see :class:`loc2.evaluation.benchmarks.RunOptions`.
+        solver: likewise.
+        prior: likewise.
+        limit: likewise.
+        seed: likewise.
+        workers: likewise.
+    """
+
+    weights: Path | None
+    device: str | None
+    depth: str | None
+    solver: Solver | None
+    prior: bool | None
+    limit: int | None
+    seed: int
+    workers: int
+
+
+def open_localizer(
+    choices: Choices,
+    projection: Literal["equirectangular", "pinhole"],
+    heading_range_deg: float,
+    heading_center_deg: float,
+) -> tuple[Localizer, RunOptions]:
+    """Load the weights and settle what was left open by their kind.
+
+    Raises:
+        WeightsError: the weights cannot be read, or were made for another projection.
+    """
+    localizer = Localizer.from_pretrained(choices.weights, choices.device)
+    published = isinstance(localizer, PublishedLocalizer)
+    if isinstance(localizer, PublishedLocalizer) and localizer.projection != projection:
+        raise WeightsError(
+            f"weights {choices.weights}: made for {localizer.projection} images, "
+            f"this data set's are {projection}"
+        )
+    options = RunOptions(
+        heading_range_deg=heading_range_deg,
+        heading_center_deg=heading_center_deg,
+        use_prior=not published if choices.prior is None else choices.prior,
+        depth=("files" if published else "default") if choices.depth is None else choices.depth,
+        solver=choices.solver,
+        seed=choices.seed,
+        limit=choices.limit,
+        workers=choices.workers,
+    )
+    return localizer, options
+
+
+def run(
+    localizer: Localizer,
+    source: SampleSource,
+    options: RunOptions,
+    choices: Choices,
+    config: dict[str, Any],
+    further_summaries: Callable[[list[Record]], dict[str, Any]],
+    quiet: bool,
+    output: Path | None,
+) -> None:
+    """Evaluate, write the results file, and print the table beside the published figures.
+
+    Args:
+        localizer: what is measured.
+        source: the benchmark.
+        options: how it is run.
+        choices: the command line's.
+        config: data set and split, for the results file; ``data`` and ``part`` choose the table.
+        further_summaries: summaries special to the data set.
+        quiet: print nothing.
+        output: results file.
+    """
+    total = len(source) if options.limit is None else min(options.limit, len(source))
+    with progress_bar(quiet) as bar:
+        task = bar.add_task(str(config["data"]), total=total)
+        records = evaluate(
+            localizer, source, options, lambda done: bar.update(task, completed=done)
+        )
+    path = packaged_weights(DEFAULT_WEIGHTS) if choices.weights is None else choices.weights
+    config = {**config, "weights": weights_record(localizer, path), "samples": total,
+              "of": len(source)}  # fmt: skip
+    content = results_content(records, config, options, further_summaries(records))
+    if output is not None:
+        write_json(output, content)
+    if not quiet:
+        _print(content, localizer.weights, options)
+
+
+def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:
+    config, summary = content["config"], content["summary"]["all"]
+    console = Console()
+    setting = f"{config['data']} {config['part']}, heading ±{options.heading_range_deg:g}°"
+    table = Table(title=f"{setting}, {config['samples']} of {config['of']} samples")
+    for heading in ("method", "location, m", "", "heading, °", "", "note"):
+        table.add_column(heading, justify="left" if heading in ("method", "note") else "right")
+    table.add_row("", "mean", "median", "mean", "median", "")
+    rows = published_rows(config["data"], config["part"], options.heading_range_deg)
+    for row in rows:
+        figures = (
+            row.position_mean_m, row.position_median_m, row.heading_mean_deg, row.heading_median_deg
+        )  # fmt: skip
+        table.add_row(row.method, *map(_figure, figures), row.note)
+    table.add_section()
+    table.add_row(
+        f"loc2, {weights}",
+        *(
+            _figure(summary[name])
+            for name in (
+                "position_mean_m", "position_median_m", "heading_mean_deg", "heading_median_deg"
+            )
+        ),
+        "measured now",
+    )  # fmt: skip
+    console.print(table)
+    for name, block in (
+        ("recalls", {n: v for n, v in summary.items() if n.startswith("recall_")}),
+        ("heading", {"flip_rate": summary["flip_rate"]}),
+        ("directions", content.get("directions", {})),
+        ("published protocol", content.get("published_protocol", {})),
+    ):
+        if block:
+            typer.echo(f"{name}: " + ", ".join(f"{k} {_plain(v)}" for k, v in block.items()))
+    failures = content["failures"]
+    typer.echo(f"failures: {len(failures)} of {config['samples']}, counted as misses")
+    for name, reason in list(failures.items())[:_SHOWN_FAILURES]:
+        typer.echo(f"  {name}: {reason}")
+    if len(failures) > _SHOWN_FAILURES:
+        typer.echo(f"  and {len(failures) - _SHOWN_FAILURES} more, listed in the results file")
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _plain(value: float | int) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.3f}"
