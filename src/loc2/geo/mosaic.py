@@ -13,6 +13,7 @@ from loc2.geo.archives import Bounds
 from loc2.geo.extras import import_geo
 from loc2.geo.frame import LocalFrame, MetricArea
 from loc2.geo.raster import RasterImage
+from loc2.geo.source import NoImageryError
 from loc2.geo.tiles import TileImage, TileStore
 from loc2.geo.warp import AerialWindow, MapImage, PixelMap, grid_size, warp_window
 
@@ -81,7 +82,7 @@ class MapSource:
             raise InputError(f"{self.name}: a window of georeferenced imagery needs a frame")
         images = self._near(frame, area)
         if not images:
-            raise InputError(self._nothing(frame, area))
+            raise self._nothing(frame, area)
         return min(PixelMap(image, frame).ground_m_per_px(area) for image in images)
 
     def read(
@@ -92,7 +93,7 @@ class MapSource:
             raise InputError(f"{self.name}: a window of georeferenced imagery needs a frame")
         images = self._near(frame, area)
         if not images:
-            raise InputError(self._nothing(frame, area))
+            raise self._nothing(frame, area)
         if meters_per_pixel is None:
             meters_per_pixel = self.native_meters_per_pixel(frame, area)
         rows, columns = grid_size(area, meters_per_pixel)
@@ -104,16 +105,16 @@ class MapSource:
             rgba = torch.where(rgba[3:] >= below[3:], rgba, below)
         valid = rgba[3] > 0.5
         if not bool(valid.any()):
-            raise InputError(self._nothing(frame, area))
+            raise self._nothing(frame, area)
         actual = MetricArea(
             area.east_m, area.north_m, columns * meters_per_pixel, rows * meters_per_pixel
         )
         rgb = torch.where(valid, rgba[:3], torch.zeros(()))
         return AerialWindow(rgb, valid, meters_per_pixel, actual, frame, self.attribution)
 
-    def _nothing(self, frame: LocalFrame, area: MetricArea) -> str:
+    def _nothing(self, frame: LocalFrame, area: MetricArea) -> NoImageryError:
         latitude_deg, longitude_deg = frame.to_lat_lon(area.east_m, area.north_m)
-        return (
+        return NoImageryError(
             f"{self.name}: no imagery within {area.width_m:.0f} x {area.height_m:.0f} m around "
             f"{latitude_deg:.6f}, {longitude_deg:.6f}"
         )

@@ -21,6 +21,8 @@ from loc2.inputs.images import load_image
 logger = logging.getLogger(__name__)
 
 _MAX_WORLD_FILE_BYTES = 4096
+_ORDINARY = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+"""Formats of pictures that rarely carry georeference themselves."""
 
 
 class AerialOptions(BaseModel):
@@ -121,7 +123,15 @@ def _open_file(path: Path, options: AerialOptions) -> AerialSource:
     if meters_per_pixel is None and options.crs is None:
         meters_per_pixel = _world_file_resolution(path)
     if meters_per_pixel is None:
-        return raster_source([_raster(path, options)], str(path), options.attribution)
+        try:
+            return raster_source([_raster(path, options)], str(path), options.attribution)
+        except InputError as error:
+            if path.suffix.lower() in _ORDINARY and options.crs is None:
+                raise InputError(
+                    f"aerial image {path}: has no georeference; give its metres per pixel "
+                    "(--meters-per-pixel)"
+                ) from error
+            raise
     if options.meters_per_pixel is not None and _is_georeferenced(path, options):
         logger.warning("%s: is georeferenced; the given metres per pixel are not used", path)
         return raster_source([_raster(path, options)], str(path), options.attribution)
@@ -152,7 +162,7 @@ def _world_file_resolution(path: Path) -> float | None:
         InputError: the file is damaged, its pixels are not square, or it is in degrees.
     """
     suffix = path.suffix.lower()
-    if suffix not in (".png", ".jpg", ".jpeg", ".webp", ".bmp"):
+    if suffix not in _ORDINARY:
         return None  # GDAL reads the others' world files, and their coordinate systems
     short = suffix[1] + suffix[-1] + "w"
     candidates = [path.with_suffix(f".{end}") for end in (short, suffix[1:] + "w", "wld")]

@@ -13,6 +13,10 @@ from loc2.geo.frame import LocalFrame, MetricArea
 from loc2.geo.warp import AerialWindow, grid_size
 
 
+class NoImageryError(InputError):
+    """A window in which a source has nothing."""
+
+
 class AerialSource(Protocol):
     """Aerial imagery from which windows are read.
 
@@ -62,7 +66,8 @@ class AerialSource(Protocol):
             meters_per_pixel: wanted resolution; by default the source's own.
 
         Raises:
-            InputError: no imagery there, too large, or unreadable.
+            NoImageryError: no imagery there.
+            InputError: too large, or unreadable.
         """
         ...
 
@@ -147,7 +152,7 @@ class PlainSource:
         u0, u1 = max(left, 0), min(left + columns, width)
         v0, v1 = max(top, 0), min(top + rows, height)
         if u1 <= u0 or v1 <= v0:
-            raise InputError(f"{self.name}: the window lies outside the image")
+            raise NoImageryError(f"{self.name}: the window lies outside the image")
         inside = (slice(v0 - top, v1 - top), slice(u0 - left, u1 - left))
         image[(slice(None), *inside)] = self._image[:, v0:v1, u0:u1]
         valid[inside] = True
