@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from pydantic import ValidationError
@@ -12,11 +13,35 @@ from rich.console import Console
 from rich.table import Table
 
 from loc2.cameras import DepthKind
+from loc2.cli.eval_pairs import progress_bar
+from loc2.cli.geo_options import (
+    AerialCenter,
+    AerialCrs,
+    Around,
+    Attribution,
+    Bands,
+    Formats,
+    IgnoreMetadata,
+    Offline,
+    OverlayGeotiff,
+    Radius,
+    TileCacheFolder,
+    TileSize,
+    WriteExif,
+    Zoom,
+    parse_bands,
+    parse_lat_lon,
+)
+from loc2.cli.located import OutputFiles, located_rows, show_pieces
 from loc2.cli.options import Device, Quiet, Seed, Weights
 from loc2.depth import DepthUnit
 from loc2.errors import InputError
+from loc2.geo.locate import locate
+from loc2.geo.opening import AerialOptions, open_aerial
 from loc2.inputs import CameraSpec, read_camera_file
 from loc2.inputs.camera_files import validation_line
+from loc2.inputs.metadata import PhotoMetadata
+from loc2.inputs.photo_priors import photo_priors
 from loc2.localization import Localization
 from loc2.localizer import HeadingPrior, Localizer, PositionPrior
 from loc2.outputs import ensure_directory, pose_record, position_sigma_m, write_json
@@ -28,7 +53,13 @@ LOW_CONFIDENCE = 0.5
 
 def localize(
     ground: Annotated[Path, typer.Argument(help="Ground photo or panorama.")],
-    aerial: Annotated[Path, typer.Option(help="Aerial image, north up.")],
+    aerial: Annotated[
+        str,
+        typer.Option(
+            help="Aerial image (north up), GeoTIFF, folder of rasters, .mbtiles, .pmtiles, or a "
+            "tile address with {z}, {x} and {y}."
+        ),
+    ],
     meters_per_pixel: Annotated[
         float | None, typer.Option(help="Ground sampling distance of the aerial image, metres.")
     ] = None,
@@ -71,6 +102,20 @@ def localize(
     depth_kind: Annotated[
         str | None, typer.Option(help="Kind of a depth file: range or z.")
     ] = None,
+    around: Around = None,
+    radius: Radius = None,
+    aerial_crs: AerialCrs = None,
+    aerial_center: AerialCenter = None,
+    bands: Bands = None,
+    zoom: Zoom = None,
+    tile_size: TileSize = 256,
+    attribution: Attribution = None,
+    tile_cache: TileCacheFolder = None,
+    offline: Offline = False,
+    ignore_metadata: IgnoreMetadata = False,
+    formats: Formats = None,
+    write_exif: WriteExif = False,
+    overlay_geotiff: OverlayGeotiff = False,
     weights: Weights = None,
     device: Device = None,
     seed: Seed = 0,
@@ -88,25 +133,83 @@ def localize(
     position = _position_prior(position_prior, position_radius)
     unit = _choice("--depth-unit", depth_unit, get_args(DepthUnit))
     kind = _choice("--depth-kind", depth_kind, get_args(DepthKind))
+    files = OutputFiles.checked(output, formats, write_exif, overlay_geotiff)
+    options = AerialOptions(
+        meters_per_pixel=meters_per_pixel,
+        center=parse_lat_lon("--aerial-center", aerial_center),
+        crs=aerial_crs,
+        bands=parse_bands(bands),
+        zoom=zoom,
+        tile_px=tile_size,
+        attribution=attribution,
+        cache_dir=tile_cache,
+        offline=offline,
+    )
+    place = parse_lat_lon("--around", around)
+    priors = _given(spec, heading, place)
+    if not ignore_metadata:
+        priors = photo_priors(ground, priors)
+    source = open_aerial(aerial, options)
+    files.check(source.georeferenced, ground)
     if output is not None:
         ensure_directory(output)
     localizer = Localizer.from_pretrained(weights, device)
-    answer = localizer.localize(
-        ground,
-        aerial,
-        camera=spec,
-        meters_per_pixel=meters_per_pixel,
-        heading_prior=heading,
-        position_prior=position,
-        depth=depth,
-        depth_unit=cast("DepthUnit | None", unit),
-        depth_kind=cast("DepthKind | None", kind),
-        seed=seed,
+    with progress_bar(quiet) as bar:
+        located = locate(
+            localizer,
+            ground,
+            source,
+            priors=priors,
+            around=place,
+            radius_m=radius,
+            heading_prior=heading,
+            position_prior=position,
+            progress=lambda done, total: show_pieces(bar, done, total),
+            depth=depth,
+            depth_unit=cast("DepthUnit | None", unit),
+            depth_kind=cast("DepthKind | None", kind),
+            seed=seed,
+        )
+    written = files.write(located, ground)
+    if not quiet:
+        for line in located.priors.warnings:
+            typer.echo(f"warning: {line}", err=True)
+    deliver(
+        located.localization,
+        output,
+        as_json=as_json,
+        quiet=quiet,
+        record=located.record(),
+        rows=located_rows(located),
+        files=written,
     )
-    deliver(answer, output, as_json=as_json, quiet=quiet)
 
 
-def deliver(answer: Localization, output: Path | None, *, as_json: bool, quiet: bool) -> None:
+def _given(
+    spec: CameraSpec, heading: HeadingPrior | None, place: tuple[float, float] | None
+) -> PhotoMetadata:
+    """Return what the options say, for the order of priors."""
+    known = {"camera": spec.model_fields_set, "heading": heading, "position": place}
+    return PhotoMetadata(
+        latitude_deg=None if place is None else place[0],
+        longitude_deg=None if place is None else place[1],
+        heading_true_deg=None if heading is None else heading.center_deg % 360.0,
+        heading_error_deg=None if heading is None else heading.range_deg,
+        camera=spec if spec.model_fields_set else None,
+        origins=tuple((what, "given") for what, value in known.items() if value),
+    )
+
+
+def deliver(
+    answer: Localization,
+    output: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+    record: dict[str, Any] | None = None,
+    rows: Sequence[tuple[str, str]] = (),
+    files: Sequence[Path] = (),
+) -> None:
     """Print an answer and write its files.
 
     Args:
@@ -114,38 +217,46 @@ def deliver(answer: Localization, output: Path | None, *, as_json: bool, quiet: 
         output: folder for ``pose.json`` and figures; None for no files.
         as_json: print the content of ``pose.json`` instead of a table.
         quiet: print nothing.
+        record: content of ``pose.json``; by default that of the answer alone.
+        rows: further lines of the table.
+        files: files already written, to be named.
 
     Raises:
         OutputError: the folder or a file cannot be written.
     """
-    record = pose_record(answer)
-    files: list[Path] = []
+    record = pose_record(answer) if record is None else record
+    written = list(files)
     if output is not None:
-        files = save_figures(answer, output, ("matches", "overlay"), "png")
+        written += save_figures(answer, output, ("matches", "overlay"), "png")
         write_json(output / "pose.json", record)
-        files.append(output / "pose.json")
+        written.append(output / "pose.json")
     if quiet:
         return
     if as_json:
         typer.echo(json.dumps(record, indent=2))
         return
     console = Console()
-    console.print(_table(answer))
+    console.print(_table(answer, record, rows))
     if answer.confidence < LOW_CONFIDENCE:
         console.print(
             f"[yellow]Low confidence ({answer.confidence:.2f}): do not rely on this answer. "
             "A heading or position prior, or a smaller aerial window, may help.[/yellow]"
         )
-    for file in files:
+    for file in written:
         console.print(f"wrote {file}", highlight=False, soft_wrap=True)
 
 
-def _table(answer: Localization) -> Table:
-    pose, record = answer.pose, pose_record(answer)
+def _table(
+    answer: Localization, record: dict[str, Any], further: Sequence[tuple[str, str]]
+) -> Table:
+    pose = answer.pose
     heading_sigma_deg = max(float(answer.covariance[2, 2]), 0.0) ** 0.5
     table = Table(show_header=False, box=None)
     rows = [
-        ("position", f"{pose.east_m:+.2f} m east, {pose.north_m:+.2f} m north of the centre"),
+        (
+            "position",
+            f"{record['east_m']:+.2f} m east, {record['north_m']:+.2f} m north of the centre",
+        ),
         ("in the image", f"u {record['u_px']:.1f} px, v {record['v_px']:.1f} px"),
         ("heading", f"{pose.heading_deg:.1f}° clockwise from image up"),
         ("spread", f"{position_sigma_m(answer):.2f} m, {heading_sigma_deg:.1f}° (one sigma)"),
@@ -154,6 +265,7 @@ def _table(answer: Localization) -> Table:
         ("hypotheses", ", ".join(f"{h.mass:.2f}" for h in answer.hypotheses[:5])),
         ("time", ", ".join(f"{k} {v:.2f} s" for k, v in answer.timings_s.items())),
     ]
+    rows[3:3] = further
     for name, value in rows:
         table.add_row(f"[bold]{name}[/bold]", value)
     return table

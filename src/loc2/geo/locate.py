@@ -99,6 +99,8 @@ class Located:
         record["priors"] = {
             what: self.priors.origin(what) or "none" for what in ("position", "heading", "camera")
         }
+        if self.search.frame is None and self.priors.origin("position"):
+            record["priors"]["position"] += " (not used: the aerial image has no georeference)"
         record["search"] = {
             "aerial": self.source,
             "around": self.search.origin,
@@ -203,7 +205,7 @@ def locate(
     own_m = config.aerial_cell_m * config.max_aerial_cells
     at_once = max(whole.width_m, whole.height_m) <= AT_ONCE * own_m
     pieces = plan_pieces(whole, max(whole.width_m, whole.height_m) if at_once else own_m)
-    finest_m = config.aerial_cell_m / localizer.model.backbone.config.patch_size
+    input_m = _input_meters_per_pixel(localizer, pieces[0].area)
     searched: list[Piece] = []
     answers: list[Localization] = []
     windows: list[AerialWindow] = []
@@ -215,8 +217,7 @@ def locate(
         if position_prior is not None and prior is None:
             continue
         try:
-            native_m = source.native_meters_per_pixel(frame, piece.area)
-            window = source.read(frame, piece.area, max(native_m, finest_m))
+            window = source.read(frame, piece.area, input_m)
         except NoImageryError as error:
             nothing = error
             continue
@@ -248,6 +249,18 @@ def locate(
         localization, windows[best], search, merged, answer_on_earth, priors, len(answers),
         source.name,
     )  # fmt: skip
+
+
+def _input_meters_per_pixel(localizer: Localizer, area: MetricArea) -> float:
+    """Return the resolution at which the model sees a window.
+
+    Imagery is resampled once, straight to the model's input, so that the result depends on what
+    is on the ground and not on the pixels of the file.
+    """
+    config = localizer.model.config
+    longest_m = max(area.width_m, area.height_m)
+    cells = min(max(round(longest_m / config.aerial_cell_m), 1), config.max_aerial_cells)
+    return longest_m / cells / localizer.model.backbone.config.patch_size
 
 
 def _heading_prior(

@@ -128,8 +128,8 @@ def _open_file(path: Path, options: AerialOptions) -> AerialSource:
         except InputError as error:
             if path.suffix.lower() in _ORDINARY and options.crs is None:
                 raise InputError(
-                    f"aerial image {path}: has no georeference; give its metres per pixel "
-                    "(--meters-per-pixel)"
+                    f"{path}: metres per pixel of the aerial image missing, and it has no "
+                    "georeference; give --meters-per-pixel"
                 ) from error
             raise
     if options.meters_per_pixel is not None and _is_georeferenced(path, options):

@@ -100,7 +100,9 @@ class PlainSource:
             InputError: the resolution is not positive, or the centre is not on earth.
         """
         if not (math.isfinite(meters_per_pixel) and meters_per_pixel > 0):
-            raise InputError(f"{name}: metres per pixel must be positive, got {meters_per_pixel:g}")
+            raise InputError(
+                f"{name}: metres per pixel must be a positive number, got {meters_per_pixel:g}"
+            )
         self.name, self.attribution = name, attribution
         self._image, self._meters_per_pixel = image, meters_per_pixel
         self._frame = None if center is None else LocalFrame(*center)
