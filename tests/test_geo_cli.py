@@ -17,6 +17,7 @@ from PIL import Image
 from loc2.frames import heading_error_deg
 from loc2.geo.frame import LocalFrame
 from loc2.inputs.photo import read_photo_metadata
+from loc2.model import Loc2Model, load_model, packaged_weights, save_model
 from tests.conftest import CliResult, PairFiles
 from tests.geo_pair import CRSS, make_tiles, write_geotiff_in, write_mbtiles
 from tests.test_geo_photos import make_exif
@@ -34,6 +35,18 @@ def server(monkeypatch: pytest.MonkeyPatch):
     running = Server()
     yield running
     running.close()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """Options for weights whose aerial window is 20 cells (28 m) wide: quick, soon in pieces."""
+    model, metadata = load_model(packaged_weights("default"))
+    config = model.config.model_copy(
+        update={"max_aerial_cells": 20, "panorama_cell_deg": 12.0, "head": None, "blocks": (11,)}
+    )
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_model(Loc2Model(config), path, metadata, include_backbone=False)
+    return ("--weights", path)
 
 
 def located(cli: Cli, ground: Path, aerial: object, *words: object) -> dict[str, Any]:
@@ -110,13 +123,13 @@ def photo(pair_files: PairFiles, tmp_path: Path) -> Path:
 
 
 def test_outputs_around_the_photos_own_position(
-    cli: Cli, photo: Path, small_map: Path, tmp_path: Path
+    cli: Cli, photo: Path, small_map: Path, tmp_path: Path, small: tuple[object, ...]
 ) -> None:
     out = tmp_path / "out"
     result = cli(
         "localize", photo, "--aerial", small_map, "--radius", 20, "--output", out,
         "--format", "geojson,csv,kml,gpx", "--write-exif", "--overlay-geotiff",
-        "--attribution", "© Me",
+        "--attribution", "© Me", *small,
     )  # fmt: skip
     assert result.code == 0, result.err
     for text in ("on earth", "true heading", "EXIF", "© Me"):
@@ -151,18 +164,22 @@ def test_outputs_around_the_photos_own_position(
         assert dataset.tags()["ATTRIBUTION"] == "© Me"
 
 
-def test_ignoring_metadata_searches_the_whole_map(cli: Cli, photo: Path, small_map: Path) -> None:
-    pose = located(cli, photo, small_map, "--ignore-metadata")
+def test_ignoring_metadata_searches_the_whole_map(
+    cli: Cli, photo: Path, small_map: Path, small: tuple[object, ...]
+) -> None:
+    pose = located(cli, photo, small_map, "--ignore-metadata", *small)
     assert pose["priors"] == {"position": "none", "heading": "none", "camera": "none"}
     assert pose["search"]["around"] == "whole image"
-    assert pose["search"]["width_m"] == pytest.approx(48.0, abs=1.5)
+    assert pose["search"]["width_m"] == pytest.approx(48.0, abs=2.5)
 
 
-def test_given_priors_beat_metadata(cli: Cli, photo: Path, small_map: Path) -> None:
+def test_given_priors_beat_metadata(
+    cli: Cli, photo: Path, small_map: Path, small: tuple[object, ...]
+) -> None:
     near = f"{PLACE[0] + 5e-5},{PLACE[1]}"
     pose = located(
         cli, photo, small_map, "--around", near, "--radius", 15, "--heading-prior", 300,
-        "--heading-range", 10,
+        "--heading-range", 10, *small,
     )  # fmt: skip
     assert pose["priors"]["position"] == pose["priors"]["heading"] == "given"
     assert pose["search"]["latitude_deg"] == pytest.approx(PLACE[0] + 5e-5, abs=1e-9)
@@ -170,27 +187,27 @@ def test_given_priors_beat_metadata(cli: Cli, photo: Path, small_map: Path) -> N
 
 
 def test_plain_images_use_the_photos_heading_but_not_its_position(
-    cli: Cli, photo: Path, pair_files: PairFiles
+    cli: Cli, photo: Path, pair_files: PairFiles, small: tuple[object, ...]
 ) -> None:
-    pose = located(cli, photo, pair_files.aerial, "--meters-per-pixel", 0.25)
+    pose = located(cli, photo, pair_files.aerial, "--meters-per-pixel", 0.25, *small)
     assert "latitude_deg" not in pose
     assert "not used" in pose["priors"]["position"]
     assert heading_error_deg(pose["heading_deg"], 120.0) <= 45.1
 
 
 def test_a_large_window_is_searched_in_pieces(
-    cli: Cli, pair_files: PairFiles, tmp_path: Path
+    cli: Cli, pair_files: PairFiles, tmp_path: Path, small: tuple[object, ...]
 ) -> None:
-    """A made-up map of 300 x 240 m: pieces cover it, the posterior is one, outputs agree."""
+    """A made-up map of 60 x 48 m: pieces cover it, the posterior is one, outputs agree."""
     rng = np.random.default_rng(8)
-    small = rng.integers(0, 255, (30, 38, 3), dtype=np.uint8)
-    big = Image.fromarray(small).resize((600, 480), Image.Resampling.BICUBIC)
+    noise = rng.integers(0, 255, (30, 38, 3), dtype=np.uint8)
+    big = Image.fromarray(noise).resize((600, 480), Image.Resampling.BICUBIC)
     big.save(tmp_path / "big.png")
     pixels = np.asarray(big).transpose(2, 0, 1)
-    path = write_geotiff_in(tmp_path / "big.tif", pixels, LocalFrame(*PLACE), 0.5, CRSS["utm"])
+    path = write_geotiff_in(tmp_path / "big.tif", pixels, LocalFrame(*PLACE), 0.1, CRSS["utm"])
     result = cli(
         "localize", pair_files.ground, "--aerial", path, "--json", "--output", tmp_path / "out",
-        "--format", "geojson", "--overlay-geotiff",
+        "--format", "geojson", "--overlay-geotiff", *small,
     )  # fmt: skip
     assert result.code == 0, result.err
     pose = json.loads(result.out)
@@ -205,16 +222,23 @@ def test_a_large_window_is_searched_in_pieces(
         x, _ = to_map.transform(pose["longitude_deg"], pose["latitude_deg"])
         assert dataset.bounds.left < x < dataset.bounds.right
     only = located(
-        cli, pair_files.ground, path, "--position-prior", "100,-60", "--position-radius", 8
+        cli,
+        pair_files.ground,
+        path,
+        "--position-prior",
+        "20,-12",
+        "--position-radius",
+        2,
+        *small,
     )
-    assert np.hypot(only["east_m"] - 100, only["north_m"] + 60) <= 8.01
+    assert np.hypot(only["east_m"] - 20, only["north_m"] + 12) <= 2.01
     assert only["search"]["pieces"] < pose["search"]["pieces"]
     flat = located(
-        cli, pair_files.ground, tmp_path / "big.png", "--meters-per-pixel", 0.5,
-        "--position-prior", "100,-60", "--position-radius", 8,
+        cli, pair_files.ground, tmp_path / "big.png", "--meters-per-pixel", 0.1,
+        "--position-prior", "20,-12", "--position-radius", 2, *small,
     )  # fmt: skip
-    assert flat["u_px"] == pytest.approx(300 + flat["east_m"] / 0.5)
-    assert flat["v_px"] == pytest.approx(240 - flat["north_m"] / 0.5)
+    assert flat["u_px"] == pytest.approx(300 + flat["east_m"] / 0.1)
+    assert flat["v_px"] == pytest.approx(240 - flat["north_m"] / 0.1)
 
 
 BAD = [

@@ -123,6 +123,14 @@ def drip(handler: BaseHTTPRequestHandler, _: int) -> None:
         time.sleep(0.1)
 
 
+def drip_headers(handler: BaseHTTPRequestHandler, _: int) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    for number in range(40):
+        handler.wfile.write(b"X-%d: 1\r\n" % number)
+        handler.wfile.flush()
+        time.sleep(0.1)
+
+
 def gigabyte(handler: BaseHTTPRequestHandler, _: int) -> None:
     handler.send_response(200)
     handler.send_header("Transfer-Encoding", "chunked")
@@ -205,6 +213,7 @@ SURVIVED = {
     "429 with Retry-After": at_first(send(b"", 429, {"Retry-After": "1"})),
     "time-out": at_first(hang),
     "slow drip": at_first(drip),
+    "slow drip of headers": at_first(drip_headers),
     "truncated": at_first(send(TILE[: len(TILE) // 2], length=len(TILE))),
     "truncated, no complaint": at_first(send(TILE[: len(TILE) // 2])),
     "error page": at_first(send(b"<html>busy</html>", 200, {"Content-Type": "text/html"})),

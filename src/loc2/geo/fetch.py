@@ -22,6 +22,13 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from loc2.errors import InputError
+from loc2.geo.deadline import (
+    Deadline,
+    TimedHandler,
+    TimedRequest,
+    TimedSecureHandler,
+    timed_like,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +96,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
             raise FetchError(_refused_redirect(newurl))
         if req.type == "https" and scheme == "http":
             raise FetchError("redirected from https to http, which is refused")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        return None if following is None else timed_like(req, following)
 
 
 def public_name(url: str) -> str:
@@ -122,8 +130,8 @@ class Fetcher:
         self._opener = urllib.request.OpenerDirector()
         for handler in (
             urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
+            TimedHandler(),
+            TimedSecureHandler(),
             urllib.request.HTTPDefaultErrorHandler(),
             urllib.request.HTTPErrorProcessor(),
             _SafeRedirects(),
@@ -161,22 +169,27 @@ class Fetcher:
 
     def _once(self, url: str) -> Fetched | None:
         self._keep_rate()
-        request = urllib.request.Request(
-            url,
-            headers={
-                "User-Agent": _user_agent(),
-                "Accept": "image/png, image/jpeg, image/webp",
-                "Accept-Encoding": "identity",
-            },
-        )
-        deadline_s = self._clock() + 4 * self.limits.timeout_s
+        headers = {
+            "User-Agent": _user_agent(),
+            "Accept": "image/png, image/jpeg, image/webp",
+            "Accept-Encoding": "identity",
+        }
+        with Deadline(4 * self.limits.timeout_s) as deadline:
+            try:
+                return self._answer(TimedRequest(url, headers, deadline))
+            except _RetryError as error:
+                if deadline.passed:
+                    raise _RetryError("timed out while sending") from error
+                raise
+
+    def _answer(self, request: TimedRequest) -> Fetched | None:
         try:
             with self._opener.open(request, timeout=self.limits.timeout_s) as response:
                 if response.status in _ABSENT_STATUS:
                     return None
                 if response.status != 200:
                     raise FetchError(f"status {response.status}")
-                return self._read(response, deadline_s)
+                return self._read(response, request.deadline)
         except urllib.error.HTTPError as error:
             error.close()
             if error.code in _ABSENT_STATUS:
@@ -197,7 +210,7 @@ class Fetcher:
         except OSError as error:
             raise _RetryError(f"connection lost ({error})") from error
 
-    def _read(self, response: http.client.HTTPResponse, deadline_s: float) -> Fetched:
+    def _read(self, response: http.client.HTTPResponse, deadline: Deadline) -> Fetched:
         encoding = response.headers.get("Content-Encoding", "identity").lower()
         if encoding != "identity":
             raise FetchError(f"sent {encoding} though plain data was asked for")
@@ -211,8 +224,8 @@ class Fetcher:
             body += chunk
             if len(body) > limit:
                 raise FetchError(f"body longer than the limit of {limit} bytes")
-            if self._clock() > deadline_s:
-                raise _RetryError("timed out while sending")
+        if deadline.passed:
+            raise _RetryError("timed out while sending")
         if expected is not None and len(body) < expected:
             raise _RetryError(f"body cut short ({len(body)} of {expected} bytes)")
         directives = response.headers.get("Cache-Control", "").lower()

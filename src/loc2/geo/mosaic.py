@@ -64,7 +64,7 @@ class MapSource:
         edge = [frame.from_lat_lon(lat, lon) for lat in (south, north) for lon in longitudes_deg]
         edge += [frame.from_lat_lon(lat, lon) for lon in (west, east) for lat in latitudes_deg]
         points = np.array(edge)
-        (e0, n0), (e1, n1) = points.min(axis=0), points.max(axis=0)
+        (e0, n0), (e1, n1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return frame, MetricArea((e0 + e1) / 2, (n0 + n1) / 2, e1 - e0, n1 - n0)
 
     def around(

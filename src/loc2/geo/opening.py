@@ -76,7 +76,7 @@ def open_aerial(location: str | Path, options: AerialOptions | None = None) -> A
     """
     options = options if options is not None else AerialOptions()
     text = str(location)
-    if "{" in text and "}" in text:
+    if re.search(r"\{-?[xyz]\}", text):
         limits = FetchLimits(
             timeout_s=options.timeout_s, requests_per_second=options.requests_per_second
         )
