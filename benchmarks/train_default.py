@@ -1,0 +1,94 @@
+"""Make the default weights: generated scenes, cached features, heads over the frozen backbone.
+
+    python benchmarks/train_default.py --textures DIR --output runs/default
+
+Resumable: features are cached in shards, and training goes on from its last checkpoint. The heads
+alone (the backbone ships beside them) are written to OUTPUT/default.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from loc2.matching import HeadConfig
+from loc2.model import ModelConfig, load_model, save_model
+from loc2.scenes.pairs import SceneOptions
+from loc2.training.augment import AugmentConfig
+from loc2.training.cache import CacheConfig, build_cache
+from loc2.training.config import DataConfig, OptimConfig, RunConfig, TrainConfig
+from loc2.training.images import ImageAugmentConfig
+from loc2.training.run import train
+from loc2.training.scene_source import SceneSource
+from loc2.training.start import build_model
+
+VALIDATION = (100_000, 40)
+TRAINING = ((100_040, 430), (102_000, 490))
+"""First seeds and numbers of scenes."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--textures", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=2)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    log = logging.getLogger("train_default")
+    options = SceneOptions(
+        textures=arguments.textures,
+        pinhole_share=0.12,
+        cropped_share=0.3,
+        meters_per_pixel=(0.09, 0.18),
+        max_offset=0.12,
+    )
+    cache = CacheConfig(
+        shard_size=10,
+        augment=ImageAugmentConfig(heading_range_deg=0.0, shift_range_m=4.0, window_m=60.0),
+    )
+    folders = {
+        name: arguments.output / f"cache_{name}" for name in ("validation", "train0", "train1")
+    }
+    config = TrainConfig(
+        model=ModelConfig(head=HeadConfig(hidden_dim=160)),
+        data=DataConfig(
+            scenes=0,
+            validation_scenes=0,
+            extra_caches=(folders["train0"], folders["train1"]),
+            validation_caches={"scenes": folders["validation"]},
+        ),
+        augmentation=AugmentConfig(window_cells=38),
+        optim=OptimConfig(
+            epochs=10,
+            batch_size=8,
+            micro_batch_size=8,
+            learning_rate=1e-3,
+            warmup_steps=60,
+            average_decay=0.99,
+            bfloat16=True,
+        ),
+        run=RunConfig(
+            validation_lifts=("own", "flat"), validation_pairs=40, validate_every_epochs=5
+        ),
+    )
+    model, _ = build_model(config)
+    ranges = dict(zip(folders, (VALIDATION, *TRAINING), strict=True))
+    for name, (seed, count) in ranges.items():
+        build_cache(
+            model.eval(),
+            SceneSource(seed, count, options),
+            folders[name],
+            cache,
+            lambda done, total, name=name: log.info("%s: %d of %d", name, done, total),
+            arguments.workers,
+        )
+    train(config, None, {}, arguments.output, report=lambda record: log.info("%s", record))
+    best, metadata = load_model(arguments.output / "model.safetensors")
+    save_model(
+        best.half(), arguments.output / "default.safetensors", metadata, include_backbone=False
+    )
+
+
+if __name__ == "__main__":
+    main()
