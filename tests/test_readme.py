@@ -38,9 +38,7 @@ def folder(pair_files: PairFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return tmp_path
 
 
-def test_the_readme_names_commands_that_work(
-    folder: Path, cli: Callable[..., CliResult]
-) -> None:
+def test_the_readme_names_commands_that_work(folder: Path, cli: Callable[..., CliResult]) -> None:
     seen = []
     for command in commands():
         words = shlex.split(command, comments=True)

@@ -18,7 +18,6 @@ from loc2.depth import (
     DepthMap,
     DepthModel,
     DepthUnit,
-    FlatGround,
     implied_camera_height,
     lift_pixels,
     load_depth,
@@ -151,6 +150,12 @@ class Localizer:
         model, metadata = load_model(path, _device(device))
         return cls(model, DEFAULT_WEIGHTS if weights is None else path.name, metadata)
 
+    @property
+    def default_depth(self) -> str:
+        """What lifts ground cells where nothing else is asked for: ``own`` or ``flat``."""
+        config = self.model.config
+        return config.default_depth if config.head is not None else "flat"
+
     def aerial_features(self, aerial: ImageLike, meters_per_pixel: float | None) -> AerialFeatures:
         """Compute what localization needs of an aerial image.
 
@@ -201,7 +206,8 @@ class Localizer:
             meters_per_pixel: of the aerial image, metres (not with features, which know it).
             heading_prior: (degrees, half-width in degrees); the heading is searched only there.
             position_prior: (east_m, north_m, radius_m); the position is searched only there.
-            depth: ``default``, the name of a depth model, a depth file, a map or a model.
+            depth: ``default`` (what the weights do best with), ``own`` (their depth head),
+                ``flat`` or another model's name, a depth file, a map or a model.
             depth_unit: unit of a depth file.
             depth_kind: kind of a depth file.
             camera_height_m: height of the camera above the ground, metres; 2.5 for panoramas and
@@ -234,7 +240,13 @@ class Localizer:
                 aerial,
                 prior,
                 lambda own: _resolve_depth(
-                    depth, depth_unit, depth_kind, ground_image, camera, height_m, own
+                    self.default_depth if depth == "default" else depth,
+                    depth_unit,
+                    depth_kind,
+                    ground_image,
+                    camera,
+                    height_m,
+                    own,
                 ),
                 solver,
                 seed,
@@ -493,9 +505,11 @@ def _resolve_depth(
     if is_file:
         return load_depth(str(depth), camera, unit, kind)
     if isinstance(depth, str):
-        if depth == "default":
+        if depth == "own":
             estimated = own()
-            return estimated if estimated is not None else FlatGround(height_m)(image, camera)
+            if estimated is None:
+                raise InputError("depth 'own': these weights have no depth head; use 'flat'")
+            return estimated
         return make_depth_model(depth, height_m)(image, camera)
     if isinstance(depth, Path):  # unreachable, but it narrows the type
         return load_depth(depth, camera, unit, kind)
@@ -517,7 +531,7 @@ def _own_depth(
     valid = torch.zeros(camera.height, camera.width, dtype=torch.bool)
     depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * height_m
     valid[grid.top_px : grid.bottom_px] = logit > 0
-    return DepthMap(depth, "range", True, valid, "default", levelled=True)
+    return DepthMap(depth, "range", True, valid, "own", levelled=True)
 
 
 def _best_cells(cells: GroundCells, aerial: AerialFeatures) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -43,6 +44,9 @@ class ModelConfig(BaseModel):
         max_range_m: farther points are not matched, metres.
         vote_temperature: the mean evidence of a pose is divided by this to become a logarithm of
             its posterior.
+        default_depth: what lifts ground cells where nothing else is asked for: the depth head or
+            level ground, whichever measures better with these weights. Without a depth head it is
+            level ground.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +65,7 @@ class ModelConfig(BaseModel):
     min_range_m: float = 2.0
     max_range_m: float = 35.0
     vote_temperature: float = Field(default=0.01, gt=0)
+    default_depth: Literal["own", "flat"] = "own"
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,6 @@ def make_depth_model(name: str, camera_height_m: float) -> DepthModel:
     if name not in _FACTORIES:
         raise InputError(
             f"depth {name!r}: neither a file nor a known model; known: "
-            f"{', '.join(['default', *depth_model_names()])}"
+            f"{', '.join(['default', 'own', *depth_model_names()])}"
         )
     return _FACTORIES[name](camera_height_m)

@@ -54,6 +54,11 @@ class PublishedLocalizer(Localizer):
 
     model: PublishedModel  # type: ignore[assignment]
 
+    @property
+    def default_depth(self) -> str:
+        """Level ground: the published networks bring no depth of their own."""
+        return "flat"
+
     def __init__(self, model: PublishedModel, weights: str, metadata: dict[str, str]) -> None:
         self.model = model.eval()
         self.weights = weights
