@@ -35,8 +35,10 @@ class Matches:
         ground_px: (N, 2) pixels (u, v) in the ground image.
         aerial_px: (N, 2) pixels (u, v) in the aerial image.
         bev: (N, 2) lifted ground points (right, forward), units of depth.
-        weight: (N,) match probability.
-        inlier: (N,) bool, True where the pose brings the point near its match.
+        weight: (N,) match probability; zero for a point that the pose puts outside the window.
+        inlier: (N,) bool, True where the pose brings the point within 2.5 m of its match. Matches
+            are looked for within 6 m of where the pose puts a point, so by chance alone about a
+            sixth of them agree.
     """
 
     ground_px: Tensor
