@@ -105,7 +105,7 @@ class DenseEvidence:
                 is the top. Zero is neutral, and stands for everything outside the window.
             bev: (G, 2) BEV points (right, forward), units of depth.
             cell_size_m: metres per cell.
-            weights: (G,) factors on the scores; default one.
+            weights: (G,) factors on the scores, not negative; default one.
             temperature: divides the scores, so that their sum is a log-likelihood ratio.
             max_votes: how many single matches may vote; the rest counts at low resolution.
         """
@@ -115,9 +115,13 @@ class DenseEvidence:
             )
         if scores.numel() == 0 or not cell_size_m > 0 or not temperature > 0:
             raise ValueError("scores are empty, or cell_size_m or temperature is not positive")
-        self._bev = bev.detach().to(torch.float32)
-        factor = torch.ones_like(self._bev[:, 0]) if weights is None else weights.to(self._bev)
-        self._scores = scores.detach().to(torch.float32) * (factor / temperature)[:, None, None]
+        bev, scores = bev.detach().to(torch.float32), scores.detach()
+        factor = torch.ones_like(bev[:, 0]) if weights is None else weights.detach().to(bev)
+        if not (factor > 0).all() and (factor > 0).any():
+            kept = (factor > 0).nonzero()[:, 0]
+            bev, scores, factor = bev[kept], scores[kept], factor[kept]
+        self._bev = bev
+        self._scores = scores.to(torch.float32) * (factor / temperature)[:, None, None]
         self._rows, self._cols = int(scores.shape[1]), int(scores.shape[2])
         self._cell_size_m = float(cell_size_m)
         self._votes, self._dropped, voted = self._strongest(max_votes)

@@ -18,9 +18,9 @@ from loc2.pose.posterior import PosePosterior, PosePrior, distinct, heading_offs
 from loc2.pose.refine import SearchSteps, integrate, select
 from loc2.pose.similarity import ScaleOption, scale_bounds
 
-_CHUNK = 1 << 21  # (hypothesis, match) pairs scored at a time: at most 64 MB of temporaries
-_DRAWS = 1 << 14  # pairs drawn at a time; early stopping looks between draws
-_SCORED = 1024  # matches that score hypotheses; all of them count in the refinement
+_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 24}  # (hypothesis, match) pairs at a time: 20 MB, 1 GB
+_DRAWS = 1 << 12  # pairs drawn at a time; early stopping looks between draws
+_SCORED = 512  # matches that score hypotheses; all of them count in the refinement
 
 
 def residuals_m(source: Tensor, target: Tensor, poses: Tensor) -> Tensor:
@@ -172,7 +172,7 @@ def _draw(
             source[first], source[second], target[first], target[second], scale, evidence, prior
         )
         if len(found):
-            size = max(1, _CHUNK // len(scored))
+            size = max(1, _CHUNK.get(source.device.type, 1 << 20) // len(scored))
             counted = [
                 soft_inliers(residuals_m(source[scored], target[scored], part), inlier_m) @ judge
                 for part in torch.split(found, size)

@@ -28,7 +28,7 @@ from loc2.pose.similarity import weighted_similarity
 _FIVE = (1.4, 5)
 _THREE = (math.sqrt(3.0), 3)  # enough for the scale, of which no moment is reported
 _NEGLIGIBLE = 25.0  # nats below the best mode
-_CHANCE = 256  # poses that tell what a wrong pose scores
+_CHANCE = 128  # poses that tell what a wrong pose scores
 _SUPPORT = 4096  # poses kept in a posterior
 
 
@@ -79,8 +79,8 @@ def align(
     """
     if len(votes.value) == 0:
         return poses
-    if len(votes.value) > 4096:  # the strongest votes place a pose well enough to go on from
-        best = votes.value.topk(4096).indices
+    if len(votes.value) > 2048:  # the strongest votes place a pose well enough to go on from
+        best = votes.value.topk(2048).indices
         votes = Votes(votes.source[best], votes.target[best], votes.value[best])
     source, target = votes.source[None], votes.target[None]
     for i in range(iterations):
@@ -247,10 +247,12 @@ def select(
     count: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Refine candidates and keep the best distinct ones: poses, scores, covariances."""
-    aligned = align(candidates, evidence.votes, evidence.resolution_m, steps)
-    both = torch.cat((candidates, aligned))
-    scores = evidence.score(both) + steps.prior.log_factor(both)
-    keep = distinct(both, scores, *nms, 2 * count)
+    scores = evidence.score(candidates) + steps.prior.log_factor(candidates)
+    best = scores.topk(min(4 * count, len(scores))).indices
+    aligned = align(candidates[best], evidence.votes, evidence.resolution_m, steps)
+    both = torch.cat((candidates[best], aligned))
+    again = evidence.score(aligned) + steps.prior.log_factor(aligned)
+    keep = distinct(both, torch.cat((scores[best], again)), *nms, count + count // 2)
     poses, scores, covariance = climb(evidence, both[keep], steps)
     keep = distinct(poses, scores, *nms, count)
     return poses[keep], scores[keep], covariance[keep]
