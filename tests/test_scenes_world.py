@@ -101,8 +101,8 @@ def test_cars_differ_between_days_and_nothing_else_does() -> None:
     assert spots[0] - spots[1] and spots[1] - spots[0] and spots[0] & spots[1]
     still = replace(one, cars=())
     changed = replace(two, cars=(), autumn=one.autumn, bare=one.bare, seed=one.seed)
-    first = world.mesh(still, np.zeros(2), 0.5)
-    second = world.mesh(changed, np.zeros(2), 0.5)
+    first = world.mesh(still, np.zeros(2), (80.0, 0.5))
+    second = world.mesh(changed, np.zeros(2), (80.0, 0.5))
     assert np.array_equal(first.vertices, second.vertices)
     assert np.array_equal(first.class_id, second.class_id)
 
@@ -162,7 +162,7 @@ def test_pinhole_and_cropped_panoramas() -> None:
 def test_every_style_generates(style: str) -> None:
     world = World(11, STYLES[style], TextureLibrary(None), Garage())
     assert world.streets.carriageway.area > 500
-    mesh = world.mesh(world.draw_day(np.random.default_rng(0)), np.zeros(2), 0.5)
+    mesh = world.mesh(world.draw_day(np.random.default_rng(0)), np.zeros(2), (80.0, 0.5))
     assert np.isfinite(mesh.vertices).all()
     assert np.isfinite(mesh.uv).all()
     assert mesh.color is not None and (mesh.color >= 0).all()

@@ -26,6 +26,9 @@ Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
 
 NOISE_SIZE = 512
+SCATTERED = ("asphalt", "concrete", "grass", "soil", "gravel", "litter", "water")
+"""Patterns without courses or joints: every tile starts elsewhere in the texture."""
+
 PAINTS = ("white", "yellow", "red", "green")
 """Channels that wear off."""
 
@@ -76,13 +79,14 @@ class GroundPlan:
             fill(raster, grid, edges, index)
         return raster
 
-    def coverage(self, grid: Grid, channels: Sequence[str]) -> UInt8:
-        """Return (len(channels), H, W) coverage of some channels."""
+    def coverage(self, grid: Grid, channels: Sequence[str]) -> tuple[UInt8, UInt8]:
+        """Return (len(channels), H, W) coverage of some channels, and (H, W) 1 where any is."""
+        touched = np.zeros((grid.height, grid.width), np.uint8)
         cover = np.zeros((len(channels), grid.height, grid.width), np.uint8)
         for i, name in enumerate(channels):
             for rows in self.strokes.get(name, []):
-                draw_strokes(cover[i], grid.west_m, grid.north_m, grid.cell_m, rows)
-        return cover
+                draw_strokes(cover[i], touched, grid.west_m, grid.north_m, grid.cell_m, rows)
+        return cover, touched
 
 
 @dataclass(frozen=True)
@@ -126,13 +130,13 @@ class GroundPainter:
         worn = np.array([name in PAINTS for name in used], np.bool_)
         _paint(
             out, grid.west_m, grid.north_m, grid.cell_m, self.plan.index_raster(grid),
-            self.plan.coverage(grid, used), srgb_to_linear(colors / 255), worn, float(wear.paint),
+            *self.plan.coverage(grid, used), srgb_to_linear(colors / 255), worn, float(wear.paint),
             table, tiles, self._noise, self._shift, _TO_SRGB,
         )  # fmt: skip
         return out
 
     def _tables(self, cell_m: float, wear: Wear) -> tuple[Float32, Float32]:
-        """Return (S, 22) parameters of the surfaces and (N, 3) texels of all their tiles."""
+        """Return (S, 20) parameters of the surfaces and (N, 3) texels of all their tiles."""
         rows: list[list[float]] = []
         chunks, offset = [], 0
         known: dict[int, tuple[int, int]] = {}
@@ -159,6 +163,7 @@ class GroundPainter:
                 *(srgb_to_linear(b / 255) * gain), surface.mottle_m, surface.mottle,
                 float(surface.soft), surface.rows_m, math.cos(angle), math.sin(angle),
                 surface.rows, math.cos(spin), math.sin(spin),
+                float(surface.pattern in SCATTERED),
             ])  # fmt: skip
         return np.array(rows, np.float32), np.concatenate(chunks).astype(np.float32)
 
@@ -186,9 +191,21 @@ _TO_SRGB: UInt8 = np.rint(linear_to_srgb((np.arange(2049) / 2048.0) ** 2) * 255)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _texel(a, b, n, scattered):  # type: ignore[no-untyped-def]
+    """Return the index of the texel at (a, b) repeats in a texture of n by n."""
+    low_a, low_b = math.floor(a), math.floor(b)
+    col, row = int((a - low_a) * n), int((b - low_b) * n)
+    if scattered > 0.5:
+        mixed = (int(low_a) * 73856093) ^ (int(low_b) * 19349663)
+        col = (col + ((mixed >> 4) & 1023)) % n
+        row = (row + ((mixed >> 14) & 1023)) % n
+    return min(row, n - 1) * n + min(col, n - 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _paint(  # type: ignore[no-untyped-def]
-    out, west, north, cell, index, cover, colors, worn, paint_wear, table, tiles, noise, shift,
-    to_srgb,
+    out, west, north, cell, index, cover, touched, colors, worn, paint_wear, table, tiles, noise,
+    shift, to_srgb,
 ):  # fmt: skip
     rows, cols = index.shape
     size = noise.shape[1]
@@ -225,13 +242,13 @@ def _paint(  # type: ignore[no-untyped-def]
             start = int(p[0])
             a = (x * p[17] + y * p[18]) / p[2]
             b = (y * p[17] - x * p[18]) / p[2]
-            t0 = start + int((b - math.floor(b)) * n) * n + int((a - math.floor(a)) * n)
+            t0 = start + _texel(a, b, n, p[19])
             gain = p[3]
             light = 1.0 + 0.07 * n_broad + 0.035 * n_stain + 0.03 * n_fine
             if p[12] > 0.5:
                 a2 = (a * 0.31 - b * 0.95) * 0.83 + 0.37
                 b2 = (b * 0.31 + a * 0.95) * 0.83 + 0.61
-                t1 = start + int((b2 - math.floor(b2)) * n) * n + int((a2 - math.floor(a2)) * n)
+                t1 = start + _texel(a2, b2, n, p[19])
                 w = min(max(0.5 + 0.6 * n_fine, 0.0), 1.0)
                 d0 = (tiles[t0, 0] - 1) * (1 - w) + (tiles[t1, 0] - 1) * w
                 d1 = (tiles[t0, 1] - 1) * (1 - w) + (tiles[t1, 1] - 1) * w
@@ -244,7 +261,7 @@ def _paint(  # type: ignore[no-untyped-def]
             red = (p[4] + (p[7] - p[4]) * share) * light * (1 + gain * d0)
             green = (p[5] + (p[8] - p[5]) * share) * light * (1 + gain * d1)
             blue = (p[6] + (p[9] - p[6]) * share) * light * (1 + gain * d2)
-            for k in range(cover.shape[0]):
+            for k in range(cover.shape[0] if touched[row, col] else 0):
                 value = cover[k, row, col]
                 if value == 0:
                     continue

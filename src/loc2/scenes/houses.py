@@ -32,6 +32,11 @@ _ROOF_PAINTS: tuple[Tint, ...] = (
 )  # fmt: skip
 
 
+_FLAT_ROOFED = frozenset(
+    {"terrace_flat", "shop", "apartment", "block", "office", "lowrise", "warehouse_flat"}
+)
+
+
 @dataclass(frozen=True)
 class FloorPlan:
     """A building before it is raised.
@@ -150,12 +155,13 @@ def _shed(rng: np.random.Generator, kind: str, room_m: float) -> FloorPlan:
 
 
 def _block(rng: np.random.Generator, kind: str, room_m: float) -> FloorPlan:
-    width = max(room_m - float(rng.uniform(0, 3)), 8.0)
-    depth = float(rng.uniform(12, 26))
+    gap = 0.0 if kind in ("block", "office") and rng.random() < 0.7 else float(rng.uniform(0, 3))
+    width = max(room_m - gap, 8.0)
+    depth = float(rng.uniform(12, 30))
     height = {
         "shop": float(rng.uniform(4.5, 7.5)), "apartment": float(rng.uniform(8, 18)),
-        "block": float(rng.uniform(11, 26)),
-    }.get(kind, float(np.exp(rng.uniform(np.log(12), np.log(55)))))  # fmt: skip
+        "block": float(rng.uniform(11, 26)), "lowrise": float(rng.uniform(7, 16)),
+    }.get(kind, float(np.exp(rng.uniform(np.log(10), np.log(42)))))  # fmt: skip
     w = width / 2
     ring = np.array([[-w, 0], [w, 0], [w, depth], [-w, depth]], np.float64)
     shape = rng.random()
@@ -229,7 +235,7 @@ class Raiser:
         roof, roof_tint = self._pick(self._roofs), self._tint(_ROOF_PAINTS, 0.25)
         if kind in ("warehouse", "barn"):
             roof, roof_tint = self._pick(self._metal), self._tint(_ROOF_PAINTS, 0.6)
-        if kind in ("terrace_flat", "shop", "apartment", "block", "office", "warehouse_flat"):
+        if kind in _FLAT_ROOFED:
             roof, roof_tint = self._pick(self._flat), self._tint(((1.0, 1.0, 1.0), (0.5,) * 3), 0.6)
         trim = float(rng.uniform(0.1, 0.85))
         return Skin(wall, self._tint(_WALL_PAINTS, 0.8 if light else 0.25), roof, roof_tint,
@@ -256,7 +262,7 @@ class Raiser:
                                  self._library, int(rng.integers(0, 9)))  # fmt: skip
             return
         skin = self._skin(plan.kind)
-        shops = plan.kind == "shop" or (plan.kind in ("block", "office") and rng.random() < 0.6)
+        shops = plan.kind == "shop" or (plan.kind in ("block", "office") and rng.random() < 0.45)
         add_facade_block(out, frame, plan.ring, plan.height, self._library, rng, skin, shops)
         if len(plan.ring) != 4:
             self._lid(out, frame, plan, skin)

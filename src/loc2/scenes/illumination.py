@@ -44,7 +44,7 @@ class Skies:
             peak = float(upper.max() / 3)
             mean = float(linear[:120].mean())
             radiance = linear * np.float32(0.75 / max(mean, 0.05))
-            radiance = radiance + (linear.min(2, keepdims=True) > 0.93) * np.float32(2.5)
+            radiance = radiance + (linear.min(2, keepdims=True) > 0.93) * np.float32(1.2)
             radiance[128:] = radiance[118:127].mean((0, 1)) * 0.5
             azimuth = ((float(col) + 0.5) / 512 - 0.5) * 360
             elevation = (0.5 - (float(row) + 0.5) / 256) * 180
@@ -64,7 +64,7 @@ def draw_light(rng: np.random.Generator, skies: Skies, *, from_above: bool) -> L
     elevation = float(
         rng.uniform(28, 68) if from_above else np.degrees(np.arcsin(rng.uniform(0.2, 0.95)))
     )
-    clouds = float(rng.beta(0.6, 0.8)) * (0.5 if from_above else 1.0)
+    clouds = float(rng.beta(0.6, 0.8)) * (0.3 if from_above else 1.0)
     haze = float(rng.exponential(0.0006))
     bounce = float(rng.uniform(0.12, 0.3))
     if not from_above and len(skies) and rng.random() < PHOTO_SKY_SHARE:
@@ -80,7 +80,8 @@ def draw_light(rng: np.random.Generator, skies: Skies, *, from_above: bool) -> L
             rng, clouds=1.0 if covered else clouds, sun_azimuth_deg=azimuth,
             sun_elevation_deg=elevation, width=256 if from_above else 512,
         )  # fmt: skip
-        strength = 0.0 if covered else float(rng.uniform(1.6, 3.4)) * (1 - 0.4 * clouds)
+        low, high = (2.2, 4.6) if from_above else (1.6, 3.6)
+        strength = 0.0 if covered else float(rng.uniform(low, high)) * (1 - 0.4 * clouds)
         if covered and rng.random() < 0.4:
             strength = float(rng.uniform(0.1, 0.8))
     warm = float(np.clip((35 - elevation) / 35, 0, 1)) * float(rng.uniform(0.3, 1.0))

@@ -12,7 +12,7 @@ from loc2.scenes.mesh import Material
 UInt8 = NDArray[np.uint8]
 VARIANTS = 5
 SIZE = 128
-KINDS = ("broad", "slender", "needles", "frond", "twigs")
+KINDS = ("broad", "slender", "needles", "frond", "twigs", "grass")
 
 
 def leaf_material(rng: np.random.Generator, kind: str) -> Material:
@@ -27,6 +27,14 @@ def _variant(kind: str, variant: int) -> Material:
     alpha = np.zeros((SIZE, SIZE), np.uint8)
     if kind == "frond":
         _frond(rng, shade, alpha)
+    elif kind == "grass":
+        for _ in range(150):
+            foot = np.array([rng.uniform(0.04, 0.96) * SIZE, SIZE - 2.0])
+            rise = rng.uniform(0.25, 0.95) * SIZE / 2 * np.sin(np.pi * foot[0] / SIZE) ** 0.5
+            lean = rng.normal() * 0.25
+            spot = foot - np.array([-np.sin(lean), np.cos(lean)]) * rise
+            light = 255 * rng.uniform(0.5, 1.0)
+            _leaf(shade, alpha, spot, np.pi / 2 + lean, rise, rng.uniform(1.0, 2.2), light)
     elif kind == "twigs":
         for _ in range(26):
             a = rng.uniform(0.1, 0.9, 2) * SIZE

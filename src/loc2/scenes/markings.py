@@ -348,9 +348,9 @@ def _midblock(
         kind = rng.random()
         if kind < (0.22 if style.network == "grid" else 0.06):
             _crossing(rng, rules, painter, road, station)
-        elif kind < 0.3:
+        elif kind < (0.26 if style.markings in ("uk", "eu") else 0.07):
             _hump(painter, road, station)
-        elif kind < 0.4 and road.marked:
+        elif kind < 0.36 and road.marked and style.network == "grid":
             _letters(rng, painter, style, road, station)
 
 

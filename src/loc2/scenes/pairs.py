@@ -12,13 +12,15 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
-from shapely.geometry import Point
+from shapely.geometry import box
 
 from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.errors import InputError
 from loc2.frames import Pose, wrap_heading_deg
 from loc2.scenes.illumination import Skies, draw_light
+from loc2.scenes.looks import draw_aerial_look, draw_ground_look
 from loc2.scenes.manifest import RenderedPair
 from loc2.scenes.mesh import SemanticClass
 from loc2.scenes.nadir import add_nadir, random_nadir_kind
@@ -29,12 +31,7 @@ from loc2.scenes.render import (
     render_ground,
     visible_from_above,
 )
-from loc2.scenes.sensor import (
-    develop,
-    random_aerial_development,
-    random_ground_development,
-    to_uint8,
-)
+from loc2.scenes.sensor import develop, to_uint8
 from loc2.scenes.styles import STYLES
 from loc2.scenes.textures import TextureLibrary
 from loc2.scenes.vehicles import Garage
@@ -186,7 +183,7 @@ def generate_pair(seed: int, options: SceneOptions | None = None) -> ScenePair:
     ground = add_nadir(ground, random_nadir_kind(below_rng, view.height_m), below_rng)
 
     above = render_aerial(
-        world.mesh(world.draw_day(above_rng), center, meters_per_pixel),
+        world.mesh(world.draw_day(above_rng), center, (size * meters_per_pixel, meters_per_pixel)),
         center,
         size,
         size,
@@ -197,9 +194,9 @@ def generate_pair(seed: int, options: SceneOptions | None = None) -> ScenePair:
     )
     visible = visible_from_above(ground, above)
     pano = isinstance(camera, Equirectangular)
-    ground_look = random_ground_development(below_rng, panorama=pano)
+    ground_look = draw_ground_look(below_rng, pano)
     ground_rgb = develop(ground.rgb, ground_look, below_rng, panorama=pano)
-    aerial_rgb = develop(above.rgb, random_aerial_development(above_rng), above_rng)
+    aerial_rgb = develop(above.rgb, draw_aerial_look(above_rng), above_rng)
     return ScenePair(
         seed=seed,
         style=style,
@@ -226,7 +223,10 @@ def _shared(textures: Path | None) -> tuple[TextureLibrary, Garage, Skies]:
 
 def draw_viewpoint(rng: np.random.Generator, world: World) -> Viewpoint:
     """Draw where a camera stands: in a lane near the origin mostly, sometimes beside the road."""
-    network, streets = world.network, world.streets
+    network = world.network
+    road_room = world.streets.carriageway.intersection(box(-64, -64, 64, 64)).buffer(-0.6)
+    trees = world.inventory.trees
+    trunks = np.array([[*t.position, 1.2 + 0.06 * t.height_m] for t in trees]).reshape(-1, 3)
     best = None
     for _ in range(40):
         walking = rng.random() < 0.1
@@ -255,23 +255,24 @@ def draw_viewpoint(rng: np.random.Generator, world: World) -> Viewpoint:
         best = Viewpoint(position, wrap_heading_deg(heading), height)
         if gap > 45 or not 0 < station < road.line.length:
             continue
-        inside = streets.carriageway.buffer(-0.6).contains(Point(position))
-        if np.abs(position).max() < 60 and (walking or inside) and _open(world, position):
-            return best
+        inside = shapely.contains_xy(road_room, *position)
+        if np.abs(position).max() < 60 and (walking or inside):
+            clear = (np.hypot(*(trunks[:, :2] - position).T) > trunks[:, 2]).all()
+            if clear and _outdoors(world, position):
+                return best
     assert best is not None
     return best
 
 
-def _open(world: World, position: Float64) -> bool:
-    """Return whether no building or tree stands too close to a camera."""
+def _outdoors(world: World, position: Float64) -> bool:
+    """Return whether no building stands too close to a camera."""
     for frame, floor in world.inventory.buildings:
         if np.hypot(*(frame.origin[:2] - position)) < 1.5 + floor.width / 2 + 4:
             local = frame.local(position)
             low, high = floor.ring.min(0) - 1.5, floor.ring.max(0) + 1.5
             if (local > low).all() and (local < high).all():
                 return False
-    return all(np.hypot(*(t.position - position)) > 1.2 + 0.06 * t.height_m
-               for t in world.inventory.trees)  # fmt: skip
+    return True
 
 
 def _without_blockers(day: Day, view: Viewpoint) -> Day:

@@ -132,7 +132,6 @@ class PlotPlanner:
         rng, style = self.rng, self.style
         edge = road.width_m / 2 + road.verge_m + road.pavement_m
         station = float(rng.uniform(0, 8))
-        row_houses = style.network == "grid" or "terrace" in dict(style.buildings)
         while station < road.line.length:
             width = float(rng.uniform(*style.lot_m))
             at = road.line.at(station + width / 2)
@@ -141,35 +140,46 @@ class PlotPlanner:
                 continue
             kind = choose(rng, style.buildings)
             if rng.random() < style.lots:
-                self._plot(road, side, station, width, kind, edge, row_houses)
+                self._plot(road, side, station, width, kind, edge)
             station += width + (0.0 if rng.random() < 0.85 else float(rng.uniform(2, 20)))
 
-    def _plot(self, road: Road, side: int, station: float, width: float, kind: str, edge: float,
-              row_houses: bool) -> None:  # fmt: skip
+    def _plot(self, road: Road, side: int, station: float, width: float, kind: str,
+              edge: float) -> None:  # fmt: skip
         rng = self.rng
         middle = station + width / 2
         tangent = road.line.direction(middle)
         # in a building's frame the street lies at negative y: x runs so that y points outwards
         x_axis = tangent * (1.0 if side > 0 else -1.0)
         angle = float(np.arctan2(x_axis[1], x_axis[0]))
-        setback = max(self._setback + float(rng.normal()) * self._setback_spread, 2.0)
-        room = width if kind in ("terrace", "block", "office") else width - 2.0
-        floor = draw_plan(rng, kind, room)
+        joined = kind in ("terrace", "block", "office", "lowrise")
+        wander = 0.0 if joined and rng.random() < 0.8 else float(rng.normal())
+        setback = max(self._setback + wander * self._setback_spread, 2.0)
+        room = width if joined else width - 2.0
+        if kind == "carpark":
+            self._car_park(road, side, middle, width, edge, angle)
+            return
+        for share in (1.0, 0.75, 0.5):  # what does not fit is tried again, smaller
+            floor = draw_plan(rng, kind, max(room * share, 7.0))
+            if self._build(road, side, middle, width, kind, edge, angle, setback, floor):
+                return
+
+    def _build(self, road: Road, side: int, middle: float, width: float, kind: str, edge: float,
+               angle: float, setback: float, floor: FloorPlan) -> bool:  # fmt: skip
+        """Put a building on a plot if there is room; return whether there was."""
+        rng = self.rng
         front = edge - road.verge_m - road.pavement_m + max(setback, edge - road.width_m / 2 + 0.5)
         if kind in ("house", "bungalow"):
             front += max(0.0, -float(floor.ring[:, 1].min()))
         spot = road.line.side_point(middle, side * front)
         frame = Frame(np.array([*spot, 0.0]), angle + float(rng.normal() * 0.01))
-        outline = self._outline(frame, floor, 1.0 if not row_houses else -0.2)
-        if kind == "carpark":
-            self._car_park(road, side, middle, width, edge, frame)
-            return
+        joined = kind in ("terrace", "block", "office", "lowrise")
+        outline = self._outline(frame, floor, -0.6 if joined else 1.0)
         if not self.occupied.free(outline):
-            return
+            return False
         depth = floor.depth + float(rng.uniform(8, 22))
         lot = self._quad(frame, -width / 2, width / 2, -front + edge, depth)
         self._lot_ground(lot, kind, frame, width, front - edge)
-        self.occupied.take(self._outline(frame, floor, 0.6))
+        self.occupied.take(self._outline(frame, floor, 0.0 if joined else 0.6))
         heights = self.hills.at(outline)
         base = float(heights.max()) * 0.6 + float(heights.min()) * 0.4
         frame = Frame(np.array([*spot, base]), frame.angle)
@@ -177,6 +187,7 @@ class PlotPlanner:
         if floor.drive_x is not None:
             self._drive(road, frame, floor, front)
         self._garden(frame, floor, width, front - edge, depth, kind)
+        return True
 
     def _outline(self, frame: Frame, floor: FloorPlan, margin: float) -> Float64:
         low, high = floor.ring.min(0) - margin, floor.ring.max(0) + margin
@@ -308,12 +319,12 @@ class PlotPlanner:
         self.inventory.buildings.append((Frame(np.array([*centre, z]), frame.angle), plan))
 
     def _car_park(self, road: Road, side: int, middle: float, width: float, edge: float,
-                  frame: Frame) -> None:  # fmt: skip
+                  angle: float) -> None:  # fmt: skip
         """Lay out a car park with rows of bays."""
         rng = self.rng
         depth = float(rng.choice([17.0, 33.0]))
         spot = road.line.side_point(middle, side * (edge + 0.6))
-        frame = Frame(np.array([*spot, 0.0]), frame.angle)
+        frame = Frame(np.array([*spot, 0.0]), angle)
         ring = self._quad(frame, -width / 2, width / 2, 0.5, depth)
         if not self.occupied.free(ring):
             return
@@ -321,10 +332,8 @@ class PlotPlanner:
         self._area(ring, self._paved[0], LOT + 2)
         mouth = self._quad(frame, -3, 3, -edge, 0.6)
         self._area(mouth, self._paved[0], DRIVE)
-        centre = (mouth[0] + mouth[1]) / 2
         at = road.line.side_point(middle, side * road.width_m / 2)
         self.inventory.mouths.append((float(at[0]), float(at[1]), 3.2))
-        del centre
         for y in (0.5, 11.5, 17.0, 28.0):
             if y + 5 > depth + 0.6:
                 continue

@@ -103,11 +103,12 @@ def _fill(raster, west, north, cell, edges, value):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def draw_strokes(raster, west, north, cell, strokes):  # type: ignore[no-untyped-def]
+def draw_strokes(raster, touched, west, north, cell, strokes):  # type: ignore[no-untyped-def]
     """Draw strokes into a raster of coverage, keeping the larger value.
 
     Args:
         raster: (H, W) uint8.
+        touched: (H, W) uint8 that is set to 1 where anything is drawn.
         west: left edge, metres.
         north: upper edge, metres.
         cell: cell size, metres.
@@ -149,6 +150,7 @@ def draw_strokes(raster, west, north, cell, strokes):  # type: ignore[no-untyped
                 value = int(peak * cover + 0.5)
                 if value > raster[row, col]:
                     raster[row, col] = value
+                    touched[row, col] = 1
 
 
 @njit(cache=True, nogil=True)

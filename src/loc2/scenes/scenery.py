@@ -8,9 +8,11 @@ import math
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.geometry import Point, Polygon
+from shapely.geometry import LineString, Point, Polygon
 
+from loc2.scenes.buildings import Frame
 from loc2.scenes.ground import GroundPlan
+from loc2.scenes.houses import draw_plan
 from loc2.scenes.plots import Inventory, Occupancy, PlotPlanner, Tree
 from loc2.scenes.polyline import gaps_removed
 from loc2.scenes.raster2d import edges_of, rings_of
@@ -18,13 +20,16 @@ from loc2.scenes.roads import Network, Road
 from loc2.scenes.streets import Streets
 from loc2.scenes.styles import Style, choose
 from loc2.scenes.surfaces import Palette, Surface
+from loc2.scenes.terrain import Hills
 from loc2.scenes.vegetation import HEIGHTS_M
 from loc2.scenes.vehicles import Car, draw_kind, draw_paint
 
 Float64 = NDArray[np.float64]
 REACH_M = 170.0
-PATCH = 2
-"""Order of painting of fields and woods: under everything else."""
+_STREET_SHARE = {"conifer": 0.15, "bush": 0.1}
+"""How much rarer some species are along streets than in gardens."""
+PATCH, PATH = 2, 6
+"""Order of painting of fields, woods and paths: under everything else."""
 
 
 def add_streetside(
@@ -33,7 +38,7 @@ def add_streetside(
 ) -> None:  # fmt: skip
     """Add street trees, parked and moving cars, lights, poles and signs along all roads."""
     spacing = float(rng.uniform(*style.street_trees_m))
-    species = choose(rng, style.species)
+    species = choose(rng, tuple((s, w * _STREET_SHARE.get(s, 1.0)) for s, w in style.species))
     wires = rng.random() < style.wires
     lit = rng.random() < (0.9 if style.network != "rural" else 0.1)
     mouths = np.array(inventory.mouths).reshape(-1, 3)
@@ -173,10 +178,11 @@ class Land:
 
     def __init__(
         self, rng: np.random.Generator, style: Style, network: Network, palette: Palette,
-        plan: GroundPlan,
+        plan: GroundPlan, hills: Hills,
     ) -> None:  # fmt: skip
         """Draw the patches; the base surface must be the first of the plan."""
         self._rng, self._style = rng, style
+        self._main, self._hills = network.roads[0].line, hills
         self.woods: list[Polygon] = []
         self.scrub: list[Polygon] = []
         self._plan, self._palette = plan, palette
@@ -187,6 +193,8 @@ class Land:
             self._blob(choose(rng, style.open_land), float(rng.uniform(25, 70)))
         if rng.random() < 0.12:
             self._pond()
+        if style.network != "rural" and rng.random() < 0.45:
+            self._paths()
 
     def _surface(self, kind: str) -> Surface:
         p = self._palette
@@ -245,19 +253,50 @@ class Land:
         self._plan.add(edges_of(rings_of(shape)), index, PATCH + 1)
         self.water = shape
 
+    def _paths(self) -> None:
+        """Lay a path or two across the land, as through parks and between streets."""
+        rng = self._rng
+        surface = self._plan.surface(self._palette.concrete())
+        for _ in range(int(rng.integers(1, 3))):
+            start = rng.uniform(-60, 60, 2)
+            heading = float(rng.uniform(0, 6.28))
+            turn = np.cumsum(rng.normal(size=60) * 0.07) + heading
+            steps = np.stack((np.cos(turn), np.sin(turn)), -1) * 3.0
+            line = LineString(start + np.cumsum(steps, 0) - steps.sum(0) / 2)
+            shape = line.buffer(float(rng.uniform(0.6, 1.6)), cap_style="flat")
+            self._plan.add(edges_of(rings_of(shape)), surface, PATH)
+
     def plant(self, occupied: Occupancy, inventory: Inventory) -> None:
         """Plant woods, scattered trees on open land, and lines of trees far away."""
         rng, style = self._rng, self._style
-        base_wooded = style.network != "rural" and rng.random() < style.woods * 0.6
+        base_wooded = style.network != "rural" and rng.random() < style.woods * 0.8
         for shape in self.woods:
-            self._fill(shape, float(rng.uniform(18, 55)), occupied, inventory, 260, False)
+            self._fill(shape, float(rng.uniform(16, 50)), occupied, inventory, 300, False)
+            self._fill(shape, 40.0, occupied, inventory, 90, True)
         for shape in self.scrub:
             if rng.random() < 0.5:
                 self._fill(shape, float(rng.uniform(60, 400)), occupied, inventory, 60, True)
         everywhere = shapely.box(-REACH_M, -REACH_M, REACH_M, REACH_M)
-        spread = float(rng.uniform(70, 200)) if base_wooded else float(rng.uniform(400, 2500))
+        low, high = (4.1, 5.2) if base_wooded else (4.7, 7.2)
+        spread = float(np.exp(rng.uniform(low, high)))
         self._fill(everywhere, spread, occupied, inventory, 260, True)
         self._horizon(inventory)
+        self._tufts(occupied, inventory)
+
+    def _tufts(self, occupied: Occupancy, inventory: Inventory) -> None:
+        """Scatter rough grass near the middle, in clumps, where nobody mows."""
+        rng = self._rng
+        wild = 0.85 if self._style.network == "rural" else 0.3
+        if rng.random() > wild:
+            return
+        count = int(rng.uniform(100, 900))
+        spots = rng.uniform(-55, 55, (count, 2))
+        clump = np.sin(spots @ (rng.normal(size=(3, 2)) * 0.12).T + rng.uniform(0, 6, 3)).sum(1)
+        free = (occupied.at(spots) == 0) & (clump > float(rng.uniform(-1.5, 0.6)))
+        low, high = HEIGHTS_M["tuft"]
+        size = low + (high - low) * float(rng.beta(1.5, 2.0))
+        for spot in spots[free]:
+            inventory.trees.append(Tree("tuft", spot, size * float(rng.uniform(0.6, 1.5))))
 
     def _fill(self, shape: shapely.Geometry, per_tree_m2: float, occupied: Occupancy,
               inventory: Inventory, most: int, bushes: bool) -> None:  # fmt: skip
@@ -291,7 +330,10 @@ class Land:
         species = choose(rng, self._style.species)
         if species in ("bush", "palm"):
             species = "broadleaf"
-        cover = float(rng.uniform(0.25, 1.0))
+        if self._style.network == "grid":
+            self._skyline(inventory)
+        rural = self._style.network == "rural"
+        cover = float(rng.uniform(0.25, 1.1) if rural else rng.uniform(0.7, 1.4))
         bearing = np.arange(0, 2 * np.pi, 0.028)
         wave = np.sin(bearing * 2 + rng.uniform(0, 6)) + np.sin(bearing * 5 + rng.uniform(0, 6))
         distance = float(rng.uniform(200, 420)) * np.exp(
@@ -303,3 +345,17 @@ class Land:
             if p < 2.2 * cover - 1.1:
                 spot = d * np.array([math.cos(b), math.sin(b)])
                 inventory.trees.append(Tree(species, spot, float(rng.uniform(low + 3, high + 4))))
+
+    def _skyline(self, inventory: Inventory) -> None:
+        """Raise blocks farther away than the plots, clear of the main road."""
+        rng = self._rng
+        for _ in range(int(rng.integers(10, 70))):
+            bearing, away = float(rng.uniform(0, 2 * np.pi)), float(rng.uniform(190, 480))
+            spot = away * np.array([math.cos(bearing), math.sin(bearing)])
+            if self._main.nearest(spot)[1] < 28:
+                continue
+            kind = "warehouse" if self._style.name == "industrial" else "block"
+            floor = draw_plan(rng, kind, float(rng.uniform(15, 45)))
+            z = float(self._hills.at(spot))
+            frame = Frame(np.array([*spot, z]), bearing + float(rng.uniform(0, 6.28)))
+            inventory.buildings.append((frame, floor))

@@ -101,7 +101,7 @@ class Palette:
         return Surface(
             "asphalt", color, mix(color, (150, 142, 130), float(rng.uniform(0.1, 0.45))), semantic,
             mottle_m=float(rng.uniform(25, 60)), mottle=float(rng.uniform(0.15, 0.5)),
-            grain=float(rng.uniform(0.5, 1.2)),
+            grain=float(rng.uniform(0.25, 0.8)),
         )  # fmt: skip
 
     def concrete(self, semantic: SemanticClass = SemanticClass.PAVEMENT) -> Surface:

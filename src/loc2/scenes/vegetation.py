@@ -21,17 +21,17 @@ TREE = SemanticClass.TREE
 
 HEIGHTS_M: dict[str, tuple[float, float]] = {
     "broadleaf": (5, 14), "spreading": (7, 14), "conifer": (6, 18), "eucalypt": (7, 20),
-    "poplar": (9, 20), "palm": (5, 13), "bush": (0.8, 3.0), "dead": (5, 12),
+    "poplar": (9, 20), "palm": (5, 13), "bush": (0.8, 3.0), "dead": (5, 12), "tuft": (0.25, 0.8),
 }  # fmt: skip
 """Usual heights of each species, metres."""
 
-EVERGREEN = frozenset({"conifer", "eucalypt", "palm", "bush"})
+EVERGREEN = frozenset({"conifer", "eucalypt", "palm", "bush", "tuft"})
 
 LEAF_RGB: dict[str, tuple[float, float, float]] = {
     "broadleaf": (0.075, 0.12, 0.03), "spreading": (0.06, 0.1, 0.028),
     "conifer": (0.03, 0.06, 0.025), "eucalypt": (0.085, 0.105, 0.05),
     "poplar": (0.08, 0.13, 0.035), "palm": (0.07, 0.11, 0.03), "bush": (0.07, 0.11, 0.035),
-    "dead": (0.08, 0.07, 0.06),
+    "dead": (0.08, 0.07, 0.06), "tuft": (0.13, 0.14, 0.06),
 }  # fmt: skip
 """Linear colours of leaves in summer."""
 
@@ -64,6 +64,8 @@ def draw_prototype(rng: np.random.Generator, species: str, library: TextureLibra
     bark = library.draw("bark", rng).material
     if species == "palm":
         return _palm(rng, bark, library)
+    if species == "tuft":
+        return _tuft(rng)
     lobes, trunk_top = _lobes(rng, species)
     wood = _wood(rng, species, lobes, trunk_top, bark)
     spread = float(np.max(np.hypot(lobes[:, 0], lobes[:, 1]) + lobes[:, 3]))
@@ -97,19 +99,20 @@ def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
         z = np.linspace(0.18, 0.86, 5)
         r = float(rng.uniform(0.09, 0.14)) * np.sin(np.linspace(0.7, 2.6, 5))
         return np.stack((0 * z, 0 * z, z, r, 0 * z + 0.14), -1), 0.8
-    count = {"spreading": 9, "eucalypt": 9, "bush": 4}.get(species, 6)
+    count = {"spreading": 9, "eucalypt": 11, "bush": 4}.get(species, 9)
     radius = {"spreading": 0.42, "eucalypt": 0.3, "bush": 0.5, "dead": 0.3}.get(species, 0.27)
     radius *= float(rng.uniform(0.8, 1.25))
-    middle = {"spreading": 0.68, "eucalypt": 0.72, "bush": 0.45}.get(species, 0.62)
+    base = float(rng.uniform(0.1, 0.34))  # where the crown begins
+    middle = {"spreading": 0.66, "eucalypt": 0.7, "bush": 0.45}.get(species, 0.53 + base / 2)
     angle = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2.4
     away = radius * rng.uniform(0.3, 0.85, count)
-    z = middle + rng.uniform(-0.75, 0.85, count) * {"spreading": 0.14, "eucalypt": 0.22}.get(
-        species, 0.2
-    )
+    high = {"spreading": 0.16, "eucalypt": 0.26}.get(species, (1.0 - base) / 2 * 0.85)
+    z = middle + rng.uniform(-0.9, 0.85, count) * high
+    away *= np.sqrt(np.clip(1.0 - ((z - middle) / (1.5 * high)) ** 2, 0.15, 1.0))
     size = radius * rng.uniform(0.38, 0.7, count) * (0.75 if species == "eucalypt" else 1.0)
     up = size * {"spreading": 0.7, "eucalypt": 0.65}.get(species, 1.0)
     up = np.minimum(up, 1.0 - z + 0.02)
-    low = 0.08 if species == "bush" else 0.22
+    low = {"bush": 0.08, "spreading": 0.3, "eucalypt": 0.3}.get(species, base)
     z = np.maximum(z, low + up * 0.8)
     lobes = np.stack((away * np.cos(angle), away * np.sin(angle), z, size, up), -1)
     lobes[0, :2] *= 0.2
@@ -250,6 +253,23 @@ def _palm(rng: np.random.Generator, bark: Material, library: TextureLibrary) -> 
     return Prototype("palm", out.build(), (crown, crown, crown), None, reach)
 
 
+def _tuft(rng: np.random.Generator) -> Prototype:
+    """Return rough grass: three upright cards that cross."""
+    material = leaf_material(rng, "grass")
+    angle = np.arange(3) * np.pi / 3 + rng.uniform(0, 1, 3)
+    way = np.stack((np.cos(angle), np.sin(angle), 0 * angle), -1) * 0.75
+    top = np.array([0.0, 0.0, 1.0])
+    foot = np.array([0.0, 0.0, -0.1])
+    quads = np.stack((foot - way, foot + way, top + way, top - way), 1)
+    uv = np.broadcast_to(np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), (3, 4, 2))
+    normals = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (3, 4, 3))
+    crown = quad_mesh(quads, uv, material, np.full(3, SemanticClass.TERRAIN, np.uint8),
+                      np.ones((3, 3)), normals)  # fmt: skip
+    nothing = MeshBuilder()
+    nothing.quads(quads[:1] * 0.0, uv[:1], material, SemanticClass.TERRAIN)
+    return Prototype("tuft", nothing.build(), (crown, crown, crown), None, 0.75)
+
+
 def plant(
     prototype: Prototype,
     positions: Float64,
@@ -272,7 +292,7 @@ def plant(
     """
     scales = np.repeat(heights[:, None], 3, 1)
     parts = []
-    if detail < 2 or bare:
+    if (detail < 2 or bare) and prototype.species != "tuft":
         brown = np.broadcast_to(np.array([1.0, 1.0, 1.0]), (len(positions), 3))
         parts.append(instances(prototype.wood, positions, angles, scales, brown))
     if bare or not prototype.crowns:

@@ -28,12 +28,23 @@ from loc2.scenes.styles import Style
 from loc2.scenes.surfaces import Palette
 from loc2.scenes.terrain import Hills, kerbs, sheet
 from loc2.scenes.textures import TextureLibrary
-from loc2.scenes.vegetation import EVERGREEN, LEAF_RGB, draw_prototype, plant
+from loc2.scenes.vegetation import (
+    EVERGREEN,
+    HEIGHTS_M,
+    LEAF_RGB,
+    Prototype,
+    draw_prototype,
+    plant,
+)
 from loc2.scenes.vehicles import Car, Garage
 from loc2.scenes.wear import paint_wear
 
 Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
+
+
+_INDIVIDUALS = {"bush": 2, "tuft": 2}
+"""Prototypes of each species; three where nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +98,10 @@ class World:
         far = float(rngs[1].choice([0.0, 6.0, 25.0, 60.0], p=[0.3, 0.35, 0.25, 0.1]))
         self.hills = Hills(rngs[1], relief, far)
         palette = Palette(rngs[2], style)
+        self._dry = palette.dry
         self.plan = GroundPlan(soil_rgb=palette.soil_rgb)
         self.inventory = Inventory()
-        land = Land(rngs[2], style, self.network, palette, self.plan)
+        land = Land(rngs[2], style, self.network, palette, self.plan, self.hills)
         self.streets = build_streets(rngs[3], self.network, palette, self.plan)
         paint_markings(rngs[3], style, self.network, self.streets, self.plan)
         planner = PlotPlanner(
@@ -102,6 +114,8 @@ class World:
         paint_wear(rngs[3], self.network, self.streets, self.plan)
         textures = [library.draw(s.pattern, rngs[6]) for s in self.plan.surfaces]
         self._painter = GroundPainter(self.plan, textures, seed)
+        self._static: Mesh | None = None
+        self._individuals: dict[str, list[Prototype]] = {}
         self.kerb_m = float(rngs[6].uniform(0.08, 0.16))
 
     def draw_day(self, rng: np.random.Generator) -> Day:
@@ -140,19 +154,21 @@ class World:
             index = table[self.plan.index_raster(grid)]
             paint = [n for n in PAINTS if n in self.plan.strokes]
             if paint:
-                cover = self.plan.coverage(grid, paint).max(0)
+                cover = self.plan.coverage(grid, paint)[0].max(0)
                 index = np.where((cover > 110) & (index == SemanticClass.ROAD),
                                  np.uint8(SemanticClass.MARKING), index)  # fmt: skip
             classes[near] = index[row[near], col[near]]
         return classes
 
-    def mesh(self, day: Day, center: NDArray[np.floating], aerial: float | None) -> Mesh:
+    def mesh(
+        self, day: Day, center: NDArray[np.floating], aerial: tuple[float, float] | None
+    ) -> Mesh:
         """Return the place on a day.
 
         Args:
             day: the day.
             center: (2,) middle of the finely painted ground, metres.
-            aerial: metres per pixel of an orthophoto of which the mesh is to be the subject, or
+            aerial: side in metres and metres per pixel of the orthophoto that is to show it, or
                 None for a ground view.
 
         Returns:
@@ -164,20 +180,21 @@ class World:
         cars = [c for c in day.cars if np.abs(c.position - middle).max() < 200]
         heights = self.hills.at(np.array([c.position for c in cars]).reshape(-1, 2))
         parts += self._garage.meshes(cars, heights)
-        out = MeshBuilder()
-        self._built(out, middle)
-        parts.append(out.build())
+        if self._static is None:
+            self._static = self._built()
+        parts.append(self._static)
         return merge(parts)
 
-    def _ground(self, day: Day, middle: Float64, aerial: float | None) -> list[Mesh]:
+    def _ground(self, day: Day, middle: Float64, aerial: tuple[float, float] | None) -> list[Mesh]:
         """Paint and shape the ground around a point: squares that grow coarser outwards."""
         if aerial is None:
-            grids = [Grid.around(middle, 26.0, 0.045), Grid.around(middle, 110.0, 0.2),
-                     Grid.around(np.zeros(2), 700.0, 2.0)]  # fmt: skip
+            grids = [Grid.around(middle, 22.0, 0.045), Grid.around(middle, 96.0, 0.22),
+                     Grid.around(np.zeros(2), 700.0, 2.5)]  # fmt: skip
             steps = [2.0, 4.0, 50.0]
         else:
-            cell = max(0.06, aerial * 0.75)
-            half = min(aerial * 672 * 0.72 + 4.0, 150.0)
+            side_m, meters_per_pixel = aerial
+            cell = max(0.06, meters_per_pixel * 0.9)
+            half = min(side_m / 2 + 3.0, 150.0)
             grids = [Grid.around(middle, half, cell), Grid.around(middle, half + 120.0, 2.0)]
             steps = [3.0, 20.0]
         parts, hole = [], None
@@ -197,12 +214,9 @@ class World:
         trees = self.inventory.trees
         if not trees:
             return []
-        rng = np.random.default_rng([self._seed, 11])  # the same individuals on every day
         species = sorted({t.species for t in trees})
-        prototypes = [
-            [draw_prototype(rng, s, self._library) for _ in range(2 if s == "bush" else 3)]
-            for s in species
-        ]
+        prototypes = [self._prototypes(name) for name in species]
+        rng = np.random.default_rng([self._seed, 11])  # the same trees on every day
         which = np.array([species.index(t.species) for t in trees])
         spots = np.array([t.position for t in trees])
         height = np.array([t.height_m for t in trees])
@@ -222,6 +236,9 @@ class World:
         parts = []
         for s, name in enumerate(species):
             leaf = np.array(LEAF_RGB[name]) / 0.4 * day.leaf_light
+            if name == "tuft":
+                dry = float(np.clip(self._dry + day.wear.dryness, 0, 1))
+                leaf = leaf * (1 - dry) + np.array([0.36, 0.28, 0.14]) / 0.4 * dry
             gold = np.array([0.22, 0.13, 0.03]) / 0.4
             for p, prototype in enumerate(prototypes[s]):
                 for level in range(3):
@@ -240,22 +257,33 @@ class World:
                                    level, bare)  # fmt: skip
         return parts
 
-    def _built(self, out: MeshBuilder, middle: Float64) -> None:
+    def _prototypes(self, species: str) -> list[Prototype]:
+        """Return the individuals of a species, drawn when first wanted."""
+        if species not in self._individuals:
+            rng = np.random.default_rng([self._seed, 10, list(HEIGHTS_M).index(species)])
+            count = _INDIVIDUALS.get(species, 3)
+            self._individuals[species] = [
+                draw_prototype(rng, species, self._library) for _ in range(count)
+            ]
+        return self._individuals[species]
+
+    def _built(self) -> Mesh:
         """Raise buildings and street furniture; the same on every day."""
+        out = MeshBuilder()
         rng = np.random.default_rng([self._seed, 12])
         country = self.style.markings
         raiser = Raiser(rng, self._library, country)
         for index, (frame, floor) in enumerate(self.inventory.buildings):
             raiser.reseed(np.random.default_rng([self._seed, 13, index]))
-            distance = float(np.hypot(*(frame.origin[:2] - middle)))
-            raiser.raise_plan(out, frame, floor, detail=distance < 110)
+            distance = float(np.hypot(*frame.origin[:2]))
+            raiser.raise_plan(out, frame, floor, detail=distance < 115)
         furniture = Furniture(
             np.random.default_rng([self._seed, 14]), self._library, self.hills, out
         )
         inventory = self.inventory
         for index, (a, b, kind) in enumerate(inventory.fences):
             furniture.reseed(np.random.default_rng([self._seed, 15, index]))
-            if np.hypot(*((a + b) / 2 - middle)) < 90:
+            if np.hypot(*((a + b) / 2)) < 105:
                 furniture.fence(a, b, kind)
         furniture.reseed(np.random.default_rng([self._seed, 16]))
         for point, towards in inventory.lights:
@@ -270,3 +298,4 @@ class World:
             tops = [furniture.utility_pole(point, along) for point, along in chain]
             for one, two in itertools.pairwise(tops):
                 furniture.wires(one, two)
+        return out.build()

@@ -1,0 +1,140 @@
+"""How generated images differ from real ones, in the eyes of a frozen backbone.
+
+Usage:
+    python benchmarks/scene_realism.py --real REAL/pairs.csv --generated GENERATED/pairs.csv
+
+Images are brought to common ground (panoramas cut to 25 degrees above and below the horizon,
+orthophotos to the middle 48 metres), their DINOv2 ViT-S/14 patch features averaged. Reported, for
+ground photos and orthophotos apart:
+
+- accuracy and area under the ROC curve of a linear classifier (ridge regression on the features,
+  leave-one-out, both sets weighted alike) that tells generated from real: 0.5 is indistinguishable;
+- median cosine distance of a real image to its nearest generated one, beside that to the nearest
+  real one of another source, and of a generated image to its nearest real one.
+
+With two or three dozen real images the classifier has far more features than examples, so that
+distances say more than accuracy where it nears 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from loc2.data.pairs import Pair, read_pairs
+from loc2.features import load_vit
+
+Float = NDArray[np.float64]
+BAND_DEG, SIDE_M = 25.0, 48.0
+GROUND_PX, AERIAL_PX = (896, 126), (336, 336)
+
+
+def ground_view(pair: Pair) -> Image.Image | None:
+    """Return the band around the horizon of a panorama, None for perspective photos."""
+    spec = pair.camera_spec()
+    if spec.projection == "pinhole":
+        return None
+    with Image.open(pair.ground) as file:
+        image = file.convert("RGB")
+    top = 90.0 if spec.elevation_top_deg is None else spec.elevation_top_deg
+    bottom = -90.0 if spec.elevation_bottom_deg is None else spec.elevation_bottom_deg
+    rows = [(top - e) / (top - bottom) * image.height for e in (BAND_DEG, -BAND_DEG)]
+    box = (0, max(rows[0], 0), image.width, min(rows[1], image.height))
+    return image.resize(GROUND_PX, Image.Resampling.BICUBIC, box=box)
+
+
+def aerial_view(pair: Pair) -> Image.Image:
+    """Return the middle of an orthophoto."""
+    with Image.open(pair.aerial) as file:
+        image = file.convert("RGB")
+    half = min(SIDE_M / pair.meters_per_pixel, image.width, image.height) / 2
+    u, v = image.width / 2, image.height / 2
+    box = (u - half, v - half, u + half, v + half)
+    return image.resize(AERIAL_PX, Image.Resampling.BICUBIC, box=box)
+
+
+@torch.inference_mode()
+def describe(images: list[Image.Image], weights: Path) -> Float:
+    """Return (N, C) normalised mean patch features."""
+    vit = load_vit(weights).eval()
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    rows = []
+    for image in images:
+        pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).float() / 255
+        features = vit(((pixels - mean) / std)[None])[-1]
+        rows.append(features.flatten(2).mean(2)[0])
+    stacked = torch.stack(rows).double()
+    return (stacked / stacked.norm(dim=1, keepdim=True)).numpy()
+
+
+def classify(
+    real: Float, generated: Float, groups: list[str], ridge: float = 0.3
+) -> dict[str, float]:
+    """Return leave-one-out accuracy (both sets weighted alike) and area under the ROC curve."""
+    x = np.concatenate((real, generated))
+    x = (x - x.mean(0)) / (x.std(0) + 1e-9) / np.sqrt(x.shape[1])
+    y = np.concatenate((np.ones(len(real)), -np.ones(len(generated))))
+    weight = np.where(y > 0, 1 / len(real), 1 / len(generated)) * len(y) / 2
+    fold = np.array([hash(g) % 10**9 for g in groups] + list(range(-len(generated), 0)))
+    scores = np.zeros(len(y))
+    for value in np.unique(fold):
+        test = fold == value
+        a = np.column_stack((x[~test], np.ones((~test).sum())))
+        w = weight[~test][:, None]
+        gram = (a * w) @ a.T / w.mean() + ridge * np.eye(len(a))
+        coefficients = a.T @ np.linalg.solve(gram, y[~test] * w[:, 0] / w.mean())
+        scores[test] = np.column_stack((x[test], np.ones(test.sum()))) @ coefficients
+    hits = np.sign(scores) == y
+    accuracy = (hits[y > 0].mean() + hits[y < 0].mean()) / 2
+    auc = (scores[y > 0][:, None] > scores[y < 0][None]).mean()
+    return {"accuracy": float(accuracy), "auc": float(auc)}
+
+
+def distances(real: Float, generated: Float, groups: list[str]) -> dict[str, float]:
+    """Return median cosine distances to nearest neighbours."""
+    to_generated = 1 - (real @ generated.T).max(1)
+    to_real = 1 - (generated @ real.T).max(1)
+    same = np.array(groups)[:, None] == np.array(groups)[None]
+    among = np.where(same, -1.0, real @ real.T)
+    return {
+        "real_to_nearest_generated": float(np.median(to_generated)),
+        "generated_to_nearest_real": float(np.median(to_real)),
+        "real_to_nearest_other_real": float(np.median(1 - among.max(1))),
+        "centroid_distance": float(np.linalg.norm(real.mean(0) - generated.mean(0))),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--real", type=Path, required=True)
+    parser.add_argument("--generated", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True, help="DINOv2 ViT-S/14 weights")
+    parser.add_argument("--limit", type=int, default=72)
+    arguments = parser.parse_args()
+    real = read_pairs(arguments.real)
+    generated = read_pairs(arguments.generated)[: arguments.limit]
+    report: dict[str, dict[str, float]] = {}
+    for name in ("ground", "aerial"):
+        views = []
+        for pairs in (real, generated):
+            images = [ground_view(p) if name == "ground" else aerial_view(p) for p in pairs]
+            views.append([(i, p) for i, p in zip(images, pairs, strict=True) if i is not None])
+        r = describe([i for i, _ in views[0]], arguments.weights)
+        g = describe([i for i, _ in views[1]], arguments.weights)
+        # each real image is a fold of its own; distances keep its source apart
+        folds = [p.id for _, p in views[0]]
+        sources = [p.group for _, p in views[0]]
+        report[name] = classify(r, g, folds) | distances(r, g, sources)
+        report[name] |= {"real": float(len(r)), "generated": float(len(g))}
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

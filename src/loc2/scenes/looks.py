@@ -1,0 +1,68 @@
+"""How photographs of generated scenes are developed: families of cameras and of orthophotos.
+
+The mean lightness, contrast and sharpness of each family follow what street panoramas and
+orthophotos of several countries show; within a family everything varies.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from loc2.scenes.sensor import Development
+
+
+def _balance(rng: np.random.Generator, warmth: float, tint: float) -> tuple[float, float, float]:
+    """Return white balance factors from normal errors of the given sizes."""
+    w, t = float(rng.normal() * warmth), float(rng.normal() * tint)
+    return float(np.exp(w)), float(np.exp(t)), float(np.exp(-w))
+
+
+def draw_ground_look(rng: np.random.Generator, panorama: bool) -> Development:
+    """Draw the development of a street photo."""
+    sharp = rng.random() < 0.6
+    return Development(
+        exposure_ev=float(np.clip(rng.normal(-0.3, 0.4), -1.3, 0.7)),
+        white_balance=_balance(rng, 0.06, 0.02),
+        veil=float(rng.exponential(0.01)),
+        vignetting=0.0 if panorama else float(rng.uniform(0.0, 0.45)),
+        blur_px=float(rng.uniform(0.15, 0.5) if sharp else rng.uniform(0.4, 1.0)),
+        resolution=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.25 else 1.0,
+        noise=float(rng.exponential(0.008)),
+        contrast=float(rng.uniform(0.95, 1.5)),
+        saturation=float(rng.uniform(0.7, 1.3)),
+        sharpening=float(rng.uniform(0.3, 1.3)) if sharp else 0.0,
+        jpeg_quality=int(rng.integers(55, 95)),
+    )
+
+
+def draw_aerial_look(rng: np.random.Generator) -> Development:
+    """Draw the development of an orthophoto: crisp and dark, plain, from a satellite, or hazy."""
+    family = str(rng.choice(["crisp", "plain", "satellite", "hazy"], p=[0.38, 0.36, 0.14, 0.12]))
+    noise, quality = float(rng.exponential(0.008)), int(rng.integers(45, 95))
+    if family == "crisp":
+        return Development(
+            exposure_ev=float(np.clip(rng.normal(-1.25, 0.5), -2.4, 0.0)),
+            white_balance=_balance(rng, 0.08, 0.03), veil=float(rng.uniform(0.0, 0.015)),
+            blur_px=float(rng.uniform(0.15, 0.5)), contrast=float(rng.uniform(1.0, 1.5)),
+            saturation=float(rng.uniform(0.5, 1.1)), sharpening=float(rng.uniform(0.6, 2.2)),
+            noise=noise, jpeg_quality=quality,
+        )  # fmt: skip
+    if family == "satellite":
+        return Development(
+            exposure_ev=float(np.clip(rng.normal(-0.9, 0.5), -2.2, 0.2)),
+            white_balance=_balance(rng, 0.12, 0.05), veil=float(rng.uniform(0.0, 0.03)),
+            veil_rgb=(0.7, 0.85, 1.3), blur_px=float(rng.uniform(0.6, 1.3)),
+            resolution=float(rng.uniform(0.3, 0.7)), contrast=float(rng.uniform(1.2, 1.8)),
+            saturation=float(rng.uniform(0.6, 1.2)), sharpening=float(rng.uniform(0.4, 1.8)),
+            noise=noise, jpeg_quality=quality,
+        )  # fmt: skip
+    hazy = family == "hazy"
+    return Development(
+        exposure_ev=float(np.clip(rng.normal(-0.8, 0.45), -2.0, 0.5)),
+        white_balance=_balance(rng, 0.09, 0.03),
+        veil=float(rng.uniform(0.04, 0.14) if hazy else rng.uniform(0.0, 0.02)),
+        veil_rgb=(0.75, 0.9, 1.1), blur_px=float(rng.uniform(0.3, 1.0)),
+        resolution=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.35 else 1.0,
+        contrast=float(rng.uniform(0.9, 1.4)), saturation=float(rng.uniform(0.6, 1.3)),
+        sharpening=float(rng.uniform(0.0, 1.2)), noise=noise, jpeg_quality=quality,
+    )  # fmt: skip
