@@ -96,6 +96,7 @@ class _View:
                 + ("" if depth is None else f", log depth error {depth:.3f}"),
                 markup=False,
                 highlight=False,
+                soft_wrap=True,
             )
             return
         names = ("loss", "correspondence", "voting", "depth", "pose_accuracy")
@@ -105,4 +106,5 @@ class _View:
             f"step {record['step']:6d}  {shown}  left {record['seconds_left'] / 60:.1f} min",
             markup=False,
             highlight=False,
+            soft_wrap=True,
         )

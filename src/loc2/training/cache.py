@@ -23,9 +23,12 @@ from safetensors.torch import save_file
 
 from loc2.errors import DatasetNotFoundError, InputError, Loc2Error
 from loc2.model import Loc2Model, ModelConfig
+from loc2.published.config import PublishedConfig
+from loc2.published.model import PublishedModel
 from loc2.training.cells import Cells, make_cells
 from loc2.training.images import ImageAugmentConfig, augment_pair
 from loc2.training.pairs import PairSource
+from loc2.training.published_objective import make_published_cells
 from loc2.training.reading import read_ahead
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,13 @@ _GRID_FIELDS = {
     "backbone", "blocks", "image_mean", "image_std", "panorama_cell_deg", "panorama_top_deg",
     "panorama_bottom_deg", "pinhole_cell_deg", "aerial_cell_m", "max_aerial_cells", "max_range_m",
 }  # fmt: skip
+_PUBLISHED_FIELDS = {
+    "backbone", "projection", "ground_size_px", "aerial_size_px", "image_mean", "image_std",
+    "max_depth_m", "compatibility",
+}  # fmt: skip
+
+CellModel = Loc2Model | PublishedModel
+"""A backbone with the grids of its cells."""
 
 
 class CacheConfig(BaseModel):
@@ -59,7 +69,7 @@ class CacheConfig(BaseModel):
     seed: int = 0
 
 
-def weights_checksum(model: Loc2Model) -> str:
+def weights_checksum(model: CellModel) -> str:
     """Return a checksum of the backbone's parameters."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.backbone.state_dict().items()):
@@ -68,12 +78,12 @@ def weights_checksum(model: Loc2Model) -> str:
     return digest.hexdigest()
 
 
-def cache_key(model: Loc2Model, source: PairSource, config: CacheConfig) -> str:
+def cache_key(model: CellModel, source: PairSource, config: CacheConfig) -> str:
     """Return a key over everything that decides the cache's content."""
     record = {
         "version": 1,
         "weights": weights_checksum(model),
-        "grids": model.config.model_dump(mode="json", include=_GRID_FIELDS),
+        "grids": _grid_settings(model),
         "source": source.fingerprint,
         "ids": list(source.ids),
         "config": config.model_dump(mode="json", exclude={"max_failed_share"}),
@@ -81,8 +91,13 @@ def cache_key(model: Loc2Model, source: PairSource, config: CacheConfig) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
+def _grid_settings(model: CellModel) -> dict[str, Any]:
+    fields = _PUBLISHED_FIELDS if isinstance(model, PublishedModel) else _GRID_FIELDS
+    return model.config.model_dump(mode="json", include=fields)
+
+
 def build_cache(
-    model: Loc2Model,
+    model: CellModel,
     source: PairSource,
     folder: Path,
     config: CacheConfig,
@@ -155,7 +170,7 @@ def build_cache(
 class _Reader:
     """Reads a pair as cells that hold images; goes to other processes, so it has no network."""
 
-    model_config: ModelConfig
+    model_config: ModelConfig | PublishedConfig
     source: PairSource
     config: CacheConfig
 
@@ -164,7 +179,7 @@ class _Reader:
 
 
 def _write_shard(
-    model: Loc2Model,
+    model: CellModel,
     source: PairSource,
     part: Sequence[tuple[int, int]],
     read: Iterator[Cells | Loc2Error],
@@ -195,7 +210,11 @@ def _write_shard(
 
 
 def read_cells(
-    model_config: ModelConfig, source: PairSource, index: int, variant: int, config: CacheConfig
+    model_config: ModelConfig | PublishedConfig,
+    source: PairSource,
+    index: int,
+    variant: int,
+    config: CacheConfig,
 ) -> Cells:
     """Read a pair, vary it, and resample it to cells that hold images.
 
@@ -212,6 +231,8 @@ def read_cells(
     pair = source[index]
     if config.augment is not None:
         pair = augment_pair(pair, config.augment, config.seed * 1000 + variant)
+    if isinstance(model_config, PublishedConfig):
+        return make_published_cells(model_config, pair)
     return make_cells(_grids(model_config), pair)
 
 
@@ -223,7 +244,7 @@ def _grids(model_config: ModelConfig) -> Loc2Model:
 
 
 @torch.inference_mode()
-def cell_features(model: Loc2Model, cells: Cells, bfloat16: bool = False) -> Cells:
+def cell_features(model: CellModel, cells: Cells, bfloat16: bool = False) -> Cells:
     """Replace the images of one pair's cells by backbone features, on the CPU."""
     maps = []
     for image in (cells.ground, cells.aerial):
@@ -260,7 +281,10 @@ class FeatureCache:
         self.folder = folder
         index = _read_index(folder)
         self.key: str = index["key"]
-        self.model_config = ModelConfig.model_validate(index["model"])
+        self.backbone: tuple[str, tuple[int, ...]] = (
+            index["model"]["backbone"],
+            tuple(index["model"].get("blocks", ())),
+        )
         self.paths = [folder / n for n in index["shards"] if (folder / n).exists()]
         self.failed: list[str] = []
         self.entries: list[_Entry] = []

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from loc2.depth import DepthMap, FlatGround, lift_cells
+from loc2.depth.base import implied_camera_height
+from loc2.errors import InputError
 from loc2.frames import cell_centers_px
 from loc2.model import GroundGrid, Loc2Model
 from loc2.training.pairs import TrainingPair
@@ -117,6 +119,13 @@ def make_cells(model: Loc2Model, pair: TrainingPair) -> Cells:
     else:
         depth_map = _crop_depth(depth_map, pair, grid)
     points_m, has_depth = lift_cells(depth_map, grid.camera, rows, cols)
+    if not depth_map.metric:
+        implied = implied_camera_height(points_m.reshape(-1, 3), has_depth.flatten())
+        if implied is None:
+            raise InputError(
+                f"depth of {pair.id}: relative, and too little ground is seen to find its scale"
+            )
+        points_m = points_m * (pair.camera_height_m / implied)
     visible = torch.ones_like(has_depth)
     if pair.visible_from_above is not None:
         shown = _crop_rows(pair.visible_from_above, pair.ground.shape[-2], grid)
@@ -150,4 +159,4 @@ def _crop_depth(depth_map: DepthMap, pair: TrainingPair, grid: GroundGrid) -> De
     height_px = pair.ground.shape[-2]
     depth = _crop_rows(depth_map.depth, height_px, grid)
     valid = _crop_rows(depth_map.valid, height_px, grid)
-    return DepthMap(depth, depth_map.kind, depth_map.metric, valid, depth_map.source)
+    return replace(depth_map, depth=depth, valid=valid)

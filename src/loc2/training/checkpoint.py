@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         WeightsError: the file is damaged.
     """
+    bad = WeightsError(f"{path}: not a readable checkpoint; delete it to start anew")
+    if not zipfile.is_zipfile(path):
+        raise bad
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise WeightsError(f"{path}: not a readable checkpoint; delete it to start anew") from error
+        raise bad from error
     return state

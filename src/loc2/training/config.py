@@ -12,9 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from loc2.errors import InputError
 from loc2.matching import HeadConfig
 from loc2.model import ModelConfig
+from loc2.published.config import CONFIGS, PublishedConfig
 from loc2.training.augment import AugmentConfig
 from loc2.training.cache import CacheConfig
 from loc2.training.objective import ObjectiveConfig
+from loc2.training.published_objective import WeakConfig
+from loc2.training.tuning import TuningConfig
 
 
 class OptimConfig(BaseModel):
@@ -141,11 +144,16 @@ class TrainConfig(BaseModel):
     Attributes:
         weights: backbone weights (DINOv2) or a model of ours to go on from; the package's own
             backbone if left out.
-        model: grids and heads.
+        method: ``loc2`` for our own model, ``published`` for the published network and losses.
+        model: grids and heads of our own model.
+        published: sizes of the published network; a file gives ``base`` (loc2-vigor or loc2-kitti)
+            and what differs from it.
+        tuning: which parts of the backbone learn.
         data: pairs.
         cache: feature cache.
         augmentation: of cells, in each step.
-        objective: losses.
+        objective: losses of our own model.
+        weak: the published losses.
         optim: optimisation.
         run: logging, validation, checkpoints.
     """
@@ -153,11 +161,15 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weights: Path | None = None
+    method: Literal["loc2", "published"] = "loc2"
     model: ModelConfig = ModelConfig(head=HeadConfig())
+    published: PublishedConfig = CONFIGS["loc2-vigor"]
+    tuning: TuningConfig = TuningConfig()
     data: DataConfig = DataConfig()
     cache: CacheConfig = CacheConfig()
     augmentation: AugmentConfig = AugmentConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    weak: WeakConfig = WeakConfig()
     optim: OptimConfig = OptimConfig()
     run: RunConfig = RunConfig()
 
@@ -193,13 +205,22 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
                 raise InputError(f"--set {override}: {table} is a value, not a table")
         target[last] = _toml_value(text.strip())
     # Over the defaults, so that a table with one field keeps the other fields' defaults.
-    values = _merged(TrainConfig().model_dump(mode="json"), values)
+    defaults = TrainConfig().model_dump(mode="json")
+    published = values.get("published", {})
+    if isinstance(published, dict) and "base" in published:
+        base = published.pop("base")
+        if base not in CONFIGS:
+            raise InputError(f"{label}: published.base: {base!r}; known: {', '.join(CONFIGS)}")
+        defaults["published"] = CONFIGS[base].model_dump(mode="json")
+    values = _merged(defaults, values)
     try:
         config = TrainConfig.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(f"{label}: {where}: {first['msg']}") from error
+    if config.tuning.mode != "frozen" and config.data.use_cache:
+        raise InputError(f"{label}: a backbone that learns needs data.use_cache=false")
     if config.optim.batch_size % config.optim.micro_batch_size:
         raise InputError(f"{label}: optim.batch_size must be a multiple of micro_batch_size")
     return config

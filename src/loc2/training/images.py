@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from loc2.depth import DepthMap
 from loc2.evaluation.windows import make_trial
 from loc2.training.pairs import TrainingPair
 
@@ -61,12 +60,10 @@ def augment_pair(pair: TrainingPair, config: ImageAugmentConfig, seed: int) -> T
     rng = np.random.default_rng([seed, zlib.crc32(pair.id.encode()), 1])
     depth = pair.depth
     if depth is not None:
-        depth = DepthMap(
-            _rolled(depth.depth, trial.roll_px, pair),
-            depth.kind,
-            depth.metric,
-            _rolled(depth.valid, trial.roll_px, pair),
-            depth.source,
+        depth = replace(
+            depth,
+            depth=_rolled(depth.depth, trial.roll_px, pair),
+            valid=_rolled(depth.valid, trial.roll_px, pair),
         )
     visible = pair.visible_from_above
     return replace(

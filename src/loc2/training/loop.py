@@ -17,17 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from loc2.errors import InputError, Loc2Error
-from loc2.model import Loc2Model, save_model
 from loc2.training.augment import random_crop
+from loc2.training.base import Trainable
 from loc2.training.cells import Cells, batch_of, join_cells
 from loc2.training.checkpoint import read_checkpoint, write_checkpoint
 from loc2.training.config import TrainConfig
 from loc2.training.distributed import Processes
 from loc2.training.logs import RunLog
-from loc2.training.objective import Objective
 from loc2.training.sampler import StepSampler
 from loc2.training.sets import CellSet
-from loc2.training.validation import ValidationErrors, localize_cells, summarize_validation
+from loc2.training.validation import ValidationErrors, summarize_validation
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +82,7 @@ class Trainer:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Trainable,
         train_set: CellSet,
         validation_sets: Mapping[str, CellSet],
         config: TrainConfig,
@@ -100,7 +99,7 @@ class Trainer:
         self.output = output
         self.report = report or (lambda record: None)
         self.metadata = dict(metadata or {})
-        self.device = objective.log_temperature.device
+        self.device = next(objective.parameters()).device
         self.processes = Processes(self.device)
         optim = config.optim
         window = config.augmentation.window_cells
@@ -233,17 +232,21 @@ class Trainer:
         self.objective.train()
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
+        statistics = _RunningStatistics(self._buffers())
         for number, indices in enumerate(micros):
             if number % self.processes.count != self.processes.rank:
                 continue
             seed = hash((self.config.run.seed, step, number)) % (1 << 62)
             for cells in self._read(indices, seed):
+                statistics.rewind()
                 losses = self._losses(cells, seed)
                 torch.autograd.backward(losses["loss"].sum() / count)
+                statistics.collect()
                 for name, values in losses.items():
                     total = torch.stack((values.detach().sum(), values.new_tensor(len(values))))
                     sums[name] = sums.get(name, torch.zeros_like(total)) + total
         self.processes.add_gradients(self.named.values())
+        statistics.settle(self.processes)
         norm = nn.utils.clip_grad_norm_(self.named.values(), optim.clip_norm)
         if not torch.isfinite(norm):
             self._stop_not_finite(micros)
@@ -324,8 +327,7 @@ class Trainer:
             **{name: float(s[0] / s[1].clamp_min(1)) for name, s in sums.items()},
             "gradient_norm": norm,
             "learning_rate": self.config.optim.learning_rate * factor,
-            "temperature": float(self.objective.temperature.detach()),
-            "sharpness": float(self.objective.sharpness.detach()),
+            **self.objective.scalars(),
             "failed": len(self.state.failed),
             "total_steps": self.total_steps,
             "seconds": seconds,
@@ -335,34 +337,36 @@ class Trainer:
 
     # -- validation ------------------------------------------------------------------------------
 
-    def averaged_model(self) -> Loc2Model:
-        """Return a copy of the model with the averaged weights, in evaluation mode."""
-        twin = copy.deepcopy(self.objective)
+    def averaged(self) -> Trainable:
+        """Return a copy of what is trained with the averaged weights, in evaluation mode."""
+        # What does not learn is shared, not copied: a frozen backbone is most of the memory.
+        frozen = {id(p): p for p in self.objective.parameters() if not p.requires_grad}
+        twin: Trainable = copy.deepcopy(self.objective, frozen)
         with torch.no_grad():
             for name, parameter in twin.named_parameters():
                 if name in self.average:
                     parameter.copy_(self.average[name])
-        return twin.model.eval()
+        return twin.eval()
 
     def _validate(self, record: Report) -> None:
         if not self.validation_sets:
             return
-        model = self.averaged_model()
+        averaged = self.averaged()
         scores = []
         for name, cell_set in self.validation_sets.items():
             for lift in self.config.run.validation_lifts:
-                figures = self._validate_set(model, cell_set, lift)
+                figures = self._validate_set(averaged, cell_set, lift)
                 scores.append(figures["score"])
                 record({"step": self.state.step, "validation": name, "lift": lift, **figures})
         score = sum(scores) / len(scores)
         if score > self.state.best_score:
             self.state.best_score, self.state.best_step = score, self.state.step
             self.state.stale = 0
-            self._export(self.state.step, {"validation_score": f"{score:.4f}"}, model)
+            self._export(self.state.step, {"validation_score": f"{score:.4f}"}, averaged)
         else:
             self.state.stale += 1
 
-    def _validate_set(self, model: Loc2Model, cell_set: CellSet, lift: str) -> dict[str, float]:
+    def _validate_set(self, averaged: Trainable, cell_set: CellSet, lift: str) -> dict[str, float]:
         count = min(len(cell_set), self.config.run.validation_pairs)
         # Spread over the set, the same ones every time.
         chosen = [k * len(cell_set) // count for k in range(count)]
@@ -370,7 +374,7 @@ class Trainer:
         mine = []
         for index in chosen[processes.rank :: processes.count]:
             try:
-                mine.append(localize_cells(model, cell_set.read(index, 0), lift))
+                mine.append(averaged.localize(cell_set.read(index, 0), lift))
             except Loc2Error as error:
                 logger.warning("validation pair %s failed: %s", cell_set.name(index), error)
                 mine.append(ValidationErrors(cell_set.name(index), None, None, None))
@@ -378,19 +382,49 @@ class Trainer:
         rows = [ValidationErrors(**row) for part in gathered for row in part]
         return summarize_validation(rows)
 
-    def _export(self, step: int, extra: Mapping[str, str], model: Loc2Model | None = None) -> None:
+    def _export(
+        self, step: int, extra: Mapping[str, str], averaged: Trainable | None = None
+    ) -> None:
         if not self.processes.first:
             return
-        model = copy.deepcopy(model or self.averaged_model()).half()
         metadata = {
             **self.metadata,
             **extra,
             "training_step": str(step),
             "training_config": self.config.model_dump_json(),
-            "temperature": f"{float(self.objective.temperature.detach()):.4f}",
-            "sharpness": f"{float(self.objective.sharpness.detach()):.2f}",
         }
-        save_model(model, self.output / BEST, metadata)
+        (averaged or self.averaged()).save(self.best_path, metadata)
+
+
+class _RunningStatistics:
+    """Makes running statistics (batch normalisation) independent of the order of micro-batches.
+
+    Every micro-batch updates them from the same start, and the step keeps the mean of the results:
+    one update with the mean of the micro-batches' statistics, in one process or in several.
+    """
+
+    def __init__(self, buffers: dict[str, Tensor]) -> None:
+        self.buffers = list(buffers.values())
+        self.start = [b.clone() for b in self.buffers]
+        self.sums = [torch.zeros_like(b, dtype=torch.float64) for b in self.buffers]
+        self.count = 0
+
+    def rewind(self) -> None:
+        for buffer, start in zip(self.buffers, self.start, strict=True):
+            buffer.copy_(start)
+
+    def collect(self) -> None:
+        self.count += 1
+        for total, buffer in zip(self.sums, self.buffers, strict=True):
+            total += buffer
+
+    def settle(self, processes: Processes) -> None:
+        if not self.buffers:
+            return
+        count = processes.add(torch.tensor(float(self.count), dtype=torch.float64))
+        for buffer, total in zip(self.buffers, self.sums, strict=True):
+            mean = processes.add(total) / count.to(total.device).clamp_min(1)
+            buffer.copy_(mean if buffer.is_floating_point() else mean.round())
 
 
 def _batch_shape(shape: tuple[int, ...], window_cells: int) -> tuple[int, ...]:

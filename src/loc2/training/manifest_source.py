@@ -66,8 +66,6 @@ class ManifestSource:
         if pair.depth is not None:
             unit = cast(DepthUnit | None, pair.depth_unit)
             depth = load_depth(pair.depth, camera, unit, pair.depth_kind)
-            if not depth.metric:
-                depth = None  # relative depth gives no exact points
         made = TrainingPair(
             id=pair.id,
             ground=ground,
@@ -78,7 +76,7 @@ class ManifestSource:
             camera_height_m=pair.camera_height_m or DEFAULT_CAMERA_HEIGHT_M,
             depth=depth,
         )
-        if depth is None or pair.classes is None or pair.aerial_classes is None:
+        if depth is None or not depth.metric or pair.classes is None or pair.aerial_classes is None:
             return made
         shown = _same_class(made, depth, _labels(pair.classes), _labels(pair.aerial_classes))
         return TrainingPair(**{**vars(made), "visible_from_above": shown})

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,8 +13,9 @@ from torch import Tensor, nn
 
 from loc2.frames import local_to_aerial
 from loc2.matching import GroundDescription, evidence_map
-from loc2.model import Loc2Model
+from loc2.model import Loc2Model, save_model
 from loc2.training.augment import AugmentConfig, augment, jitter_attitude
+from loc2.training.base import Trainable
 from loc2.training.cells import Cells
 from loc2.training.losses import (
     cell_coordinates,
@@ -22,6 +26,8 @@ from loc2.training.losses import (
     voting_loss,
 )
 from loc2.training.poses import PoseSampling, sample_poses
+from loc2.training.tuning import merge_adapters
+from loc2.training.validation import ValidationErrors, localize_cells
 
 
 class ObjectiveConfig(BaseModel):
@@ -66,7 +72,7 @@ class ObjectiveConfig(BaseModel):
     poses: PoseSampling = PoseSampling()
 
 
-class Objective(nn.Module):
+class Objective(Trainable):
     """Model and learned temperatures; its forward pass is one micro-batch of training.
 
     Args:
@@ -75,6 +81,7 @@ class Objective(nn.Module):
         augmentation: what varies the cells.
         train_backbone: True when cells hold images and the backbone gets gradients.
         bfloat16: run the network in bfloat16; losses stay float32.
+        own_backbone: write the backbone with the heads; False where it is the package's.
     """
 
     def __init__(
@@ -84,6 +91,7 @@ class Objective(nn.Module):
         augmentation: AugmentConfig,
         train_backbone: bool = False,
         bfloat16: bool = False,
+        own_backbone: bool = True,
     ) -> None:
         super().__init__()
         self.model = model
@@ -91,6 +99,7 @@ class Objective(nn.Module):
         self.augmentation = augmentation
         self.train_backbone = train_backbone
         self.reduced_precision = bfloat16
+        self.own_backbone = own_backbone
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.log_sharpness = nn.Parameter(torch.tensor(math.log(config.sharpness)))
 
@@ -130,6 +139,24 @@ class Objective(nn.Module):
             description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
             aerial = self.model.describe_aerial(aerial_features).float()
         return self._losses(cells, description, aerial, generator)
+
+    def localize(self, cells: Cells, lift: str) -> ValidationErrors:
+        """Localize one pair by voting, see :func:`loc2.training.validation.localize_cells`."""
+        return localize_cells(self.model, cells, lift)
+
+    def save(self, path: Path, metadata: Mapping[str, str]) -> None:
+        """Write the model in half precision, without the backbone if it is the package's own."""
+        model = copy.deepcopy(self.model)
+        merge_adapters(model.backbone)
+        record = {**metadata, **{k: f"{v:.4f}" for k, v in self.scalars().items()}}
+        save_model(model.half(), path, record, include_backbone=self.own_backbone)
+
+    def scalars(self) -> dict[str, float]:
+        """Return the learned temperature and sharpness."""
+        return {
+            "temperature": float(self.temperature.detach()),
+            "sharpness": float(self.sharpness.detach()),
+        }
 
     def _losses(
         self,

@@ -25,7 +25,7 @@ class TrainingPair:
         meters_per_pixel: of the aerial image, metres.
         pose: true pose of the camera in the aerial metric frame.
         camera_height_m: height above the ground, metres; known or assumed.
-        depth: metric depth of the ground image, exact; None where only the pose is known.
+        depth: depth of the ground image, metric or relative; None where only the pose is known.
         visible_from_above: (H, W) bool, True where nothing hides the pixel's point from above;
             None where unknown. Its size may differ from the image's, as that of ``depth`` may.
     """

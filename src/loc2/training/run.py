@@ -8,15 +8,18 @@ from pathlib import Path
 import torch
 
 from loc2.errors import InputError
-from loc2.model import Loc2Model
-from loc2.training.cache import FeatureCache, build_cache
+from loc2.published.model import PublishedModel
+from loc2.training.base import Trainable
+from loc2.training.cache import CellModel, FeatureCache, build_cache
 from loc2.training.config import TrainConfig
 from loc2.training.data import make_sources
 from loc2.training.loop import Report, Trainer
 from loc2.training.objective import Objective
 from loc2.training.pairs import PairSource
+from loc2.training.published_objective import PublishedObjective
 from loc2.training.sets import CachedSet, CellSet, ImageSet
-from loc2.training.start import build_model, start_from_features
+from loc2.training.start import build_model, build_published, start_from_features
+from loc2.training.tuning import apply_tuning
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -38,7 +41,7 @@ def prepare_caches(
         device: where the backbone runs.
         progress: told how far the caches are.
     """
-    model, _ = build_model(config)
+    model = build_published(config) if config.method == "published" else build_model(config)[0]
     source, held_out = make_sources(kind, config.data, config.run.seed)
     make_sets(config, model.to(device).eval(), source, held_out, output, progress)
 
@@ -99,17 +102,32 @@ def train(
     Returns:
         The trainer, after its run.
     """
-    model, has_heads = build_model(config)
-    model.backbone.requires_grad_(False)
+    model: CellModel
+    if config.method == "published":
+        model, trained = build_published(config), True
+    else:
+        model, trained = build_model(config)
+    apply_tuning(model.backbone, config.tuning, config.run.seed)
     model.to(device).eval()
     train_set, validation_sets = make_sets(
         config, model, train_source, validation_sources, output, progress
     )
-    if not has_heads:
-        start_from_features(model, train_set)
-    objective = Objective(
-        model, config.objective, config.augmentation, bfloat16=config.optim.bfloat16
-    ).to(torch.device(device))
+    learns = config.tuning.mode != "frozen"
+    objective: Trainable
+    if isinstance(model, PublishedModel):
+        objective = PublishedObjective(model, config.weak, config.augmentation, learns, learns)
+    else:
+        if not trained:
+            start_from_features(model, train_set)
+        objective = Objective(
+            model,
+            config.objective,
+            config.augmentation,
+            train_backbone=learns,
+            bfloat16=config.optim.bfloat16,
+            own_backbone=learns or config.weights is not None,
+        )
+    objective.to(torch.device(device))
     trainer = Trainer(objective, train_set, validation_sets, config, output, report, metadata)
     trainer.run()
     return trainer
@@ -117,7 +135,7 @@ def train(
 
 def make_sets(
     config: TrainConfig,
-    model: Loc2Model,
+    model: CellModel,
     source: PairSource | None,
     held_out: Mapping[str, PairSource],
     output: Path,
@@ -166,12 +184,11 @@ def make_sets(
     return main, sets
 
 
-def _same_backbone(cache: FeatureCache, model: Loc2Model) -> FeatureCache:
-    theirs, ours = cache.model_config, model.config
-    for name in ("backbone", "blocks"):
-        if getattr(theirs, name) != getattr(ours, name):
-            raise InputError(
-                f"feature cache {cache.folder}: made with {name} {getattr(theirs, name)}, the "
-                f"model has {getattr(ours, name)}"
-            )
+def _same_backbone(cache: FeatureCache, model: CellModel) -> FeatureCache:
+    ours = (model.config.backbone, getattr(model.config, "blocks", ()))
+    if cache.backbone != ours:
+        raise InputError(
+            f"feature cache {cache.folder}: made with {cache.backbone[0]}, blocks "
+            f"{cache.backbone[1]}; the model has {ours[0]}, blocks {ours[1]}"
+        )
     return cache

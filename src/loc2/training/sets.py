@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from loc2.model import Loc2Model
-from loc2.training.cache import CacheConfig, FeatureCache, read_cells
+from loc2.training.cache import CacheConfig, CellModel, FeatureCache, read_cells
 from loc2.training.cells import Cells
 from loc2.training.pairs import PairSource
 
@@ -71,7 +70,7 @@ class ImageSet:
         config: its augmentation is applied, with another draw in each epoch.
     """
 
-    def __init__(self, model: Loc2Model, source: PairSource, config: CacheConfig) -> None:
+    def __init__(self, model: CellModel, source: PairSource, config: CacheConfig) -> None:
         self.model = model
         self.source = source
         self.config = config

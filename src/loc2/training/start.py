@@ -9,7 +9,10 @@ from torch.nn import functional
 
 from loc2.errors import WeightsError
 from loc2.features import load_vit
+from loc2.hub import find_backbone
 from loc2.model import Loc2Model, load_model, packaged_weights
+from loc2.published.model import FORMAT as PUBLISHED_FORMAT
+from loc2.published.model import PublishedModel, load_published, vit_config
 from loc2.training.config import TrainConfig
 from loc2.training.sets import CellSet
 
@@ -29,7 +32,7 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
         WeightsError: the file cannot be read or is of another architecture.
     """
     path = config.weights or packaged_weights(PACKAGED_BACKBONE)
-    if _is_ours(str(path)):
+    if _format(str(path)) == "loc2":
         model, _ = load_model(path)
         if model.config.head is not None:
             return model, True
@@ -45,12 +48,36 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
     return model, False
 
 
-def _is_ours(path: str) -> bool:
+def build_published(config: TrainConfig) -> PublishedModel:
+    """Build the published network that is trained, from backbone weights or from its own.
+
+    Args:
+        config: the run's; ``weights`` names a backbone's file or a model of this kind; by default
+            the backbone is found by its name.
+
+    Raises:
+        WeightsError: the file cannot be read or is of another architecture.
+    """
+    if config.weights is not None and config.weights.is_file():
+        path = str(config.weights)
+        if _format(path) == PUBLISHED_FORMAT:
+            return load_published(config.weights)[0]
+        vit = load_vit(config.weights, vit_config(config.published))
+    else:
+        vit = load_vit(find_backbone(config.published.backbone), vit_config(config.published))
+    with torch.random.fork_rng([]):
+        torch.manual_seed(config.run.seed)
+        return PublishedModel(config.published, vit)
+
+
+def _format(path: str) -> str | None:
+    """Return what a safetensors file says it is, None for backbones and other files."""
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format") == "loc2"
+            stated: str | None = (file.metadata() or {}).get("format")
+            return stated
     except (SafetensorError, OSError):
-        return False
+        return None
 
 
 @torch.no_grad()

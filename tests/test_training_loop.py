@@ -1,0 +1,159 @@
+"""The loop: it learns, stops with names, counts failures, resumes and divides exactly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from loc2.errors import InputError, WeightsError
+from loc2.training.loop import TrainingError
+from loc2.training.sampler import StepSampler
+from tests.training_run import InventedSet, make_trainer, small_config
+
+ROOT = Path(__file__).parents[1]
+TIMES = ("seconds", "seconds_left")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes that are compared with
+    yield
+    torch.set_num_threads(before)
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in TIMES} for r in records]
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    saved = torch.load(folder / "last.pt", weights_only=True)
+    return {**saved["weights"], **{f"average {k}": v for k, v in saved["average"].items()}}
+
+
+def _start(
+    folder: Path, micro: int = 2, pause_s: float = 0.0, **env: str
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training_run", str(folder), str(micro), str(pause_s)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}", "OMP_NUM_THREADS": "1", **env},
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_it_learns_and_keeps_the_best(tmp_path: Path) -> None:
+    config = small_config(epochs=12, learning_rate=5e-3, validate_every_epochs=6)
+    records: list[dict[str, Any]] = []
+    state = make_trainer(config, tmp_path, validation=True, report=records.append).run()
+    losses = [r["loss"] for r in records if "loss" in r]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert state.step == 12 * 4
+    assert (tmp_path / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "config.json").read_text()) == config.model_dump(mode="json")
+    assert next(r for r in records if "validation" in r)["n"] == 2.0
+
+
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    make_trainer(small_config(), tmp_path / "whole").run()
+    folder = tmp_path / "killed"
+    kills = 0
+    for patience_s in (0.1, 0.6, 60.0):
+        process = _start(folder, pause_s=0.03)
+        log = folder / "log.jsonl"
+        before = log.stat().st_size if log.exists() else 0
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if log.exists() and log.stat().st_size > before:
+                break
+            time.sleep(0.01)
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+    assert kills == 2
+    assert process.returncode == 0, process.stderr and process.stderr.read().decode()
+    assert _log(folder) == _log(tmp_path / "whole")
+    expected, found = _weights(tmp_path / "whole"), _weights(folder)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_two_processes_give_the_result_of_one(tmp_path: Path) -> None:
+    make_trainer(small_config(), tmp_path / "one").run()
+    env = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29517", "WORLD_SIZE": "2"}
+    both = [_start(tmp_path / "two", RANK=str(rank), **env) for rank in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    for one, two in zip(_log(tmp_path / "one"), _log(tmp_path / "two"), strict=True):
+        for name, value in one.items():
+            assert two[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+    expected, found = _weights(tmp_path / "one"), _weights(tmp_path / "two")
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, rtol=1e-3, atol=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_with_names(tmp_path: Path) -> None:
+    trainer = make_trainer(small_config(), tmp_path, InventedSet(13, nan=(5,)))
+    with pytest.raises(TrainingError, match=r"not a number at step \d+ for invented_5 \(in "):
+        trainer.run()
+
+
+def test_broken_samples_are_counted_and_stop_the_run_past_a_share(tmp_path: Path) -> None:
+    some = make_trainer(
+        small_config(max_failed_share=0.2), tmp_path / "some", InventedSet(13, broken=(3, 8))
+    )
+    state = some.run()
+    assert state.failed.keys() == {"invented_3", "invented_8"}
+    assert _log(tmp_path / "some")[-1]["failed"] == 2
+    many = make_trainer(
+        small_config(max_failed_share=0.1), tmp_path / "many", InventedSet(13, broken=(3, 8))
+    )
+    with pytest.raises(InputError, match="2 of 13 training pairs are missing or broken"):
+        many.run()
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    config = small_config(epochs=30, patience=1, learning_rate=1e-7, validation_pairs=1)
+    state = make_trainer(config, tmp_path, validation=True).run()
+    assert state.step < 30 * 4
+    assert state.stale == 1
+
+
+def test_another_configuration_in_the_folder_is_refused(tmp_path: Path) -> None:
+    make_trainer(small_config(max_steps=2), tmp_path).run()
+    with pytest.raises(InputError, match="another configuration"):
+        make_trainer(small_config(max_steps=2, seed=1), tmp_path)
+    (tmp_path / "last.pt").write_bytes(b"torn")
+    with pytest.raises(WeightsError, match="not a readable checkpoint"):
+        make_trainer(small_config(max_steps=2), tmp_path)
+
+
+def test_gradient_accumulation_only_changes_rounding(tmp_path: Path) -> None:
+    """Micro-batches of a step weigh by their samples, an uneven last one included."""
+    sampler = StepSampler([()] * 7, 2, 2, seed=0)
+    seen = [index for step in range(2) for micro in sampler.step(step) for index in micro]
+    assert sorted(seen) == list(range(7))
+    assert sampler.steps_per_epoch == 2
+    assert sampler.step(0) != sampler.step(2)
+    assert StepSampler([()] * 7, 2, 2, seed=0).step(3) == sampler.step(3)
+
+
+def test_samples_of_one_shape_share_micro_batches() -> None:
+    shapes = [(k % 3,) for k in range(30)]
+    sampler = StepSampler(shapes, 4, 1, seed=1)
+    micros = [sampler.step(k)[0] for k in range(sampler.steps_per_epoch)]
+    assert sorted(index for micro in micros for index in micro) == list(range(30))
+    mixed = [m for m in micros if len({shapes[i] for i in m}) > 1]
+    assert len(mixed) <= 2  # what is left over of the groups
