@@ -66,7 +66,8 @@ class RunConfig(BaseModel):
         patience: validations without a better score before the run stops; 0 for never.
         log_every_steps: steps between lines of the log.
         max_failed_share: stop when more than this share of the pairs is missing or broken.
-        max_steps: stop after so many steps; 0 for no limit.
+        max_steps: stop after so many steps, for now; 0 to go to the end. It changes nothing else,
+            so a run can be done in parts.
         tensorboard: write TensorBoard events too.
     """
 

@@ -110,8 +110,7 @@ class Trainer:
             config.run.seed,
         )
         self.total_steps = optim.epochs * self.sampler.steps_per_epoch
-        if config.run.max_steps:
-            self.total_steps = min(self.total_steps, config.run.max_steps)
+        self.last_step = min(self.total_steps, config.run.max_steps or self.total_steps)
         self.named = {n: p for n, p in objective.named_parameters() if p.requires_grad}
         self.optimizer = torch.optim.AdamW(_groups(self.named, config), betas=(0.9, 0.99))
         self.average = {n: p.detach().clone() for n, p in self.named.items()}
@@ -135,7 +134,7 @@ class Trainer:
                 (self.output / "config.json").write_text(text)
             return
         saved = read_checkpoint(path)
-        if json.loads(saved["config"]) != json.loads(text):
+        if _identity(saved["config"]) != _identity(text):
             raise InputError(
                 f"{self.output}: holds a run of another configuration; give another folder, or "
                 "delete it to start anew"
@@ -198,10 +197,10 @@ class Trainer:
         try:
             if self.state.step == 0:
                 self._validate(record)
-            while self.state.step < self.total_steps and not self._patience_is_over():
+            while self.state.step < self.last_step and not self._patience_is_over():
                 values = self._step()
                 step = self.state.step
-                ended = step == self.total_steps
+                ended = step == self.last_step
                 if step % run.log_every_steps == 0 or ended:
                     record(values)
                 epoch_ended = step % self.sampler.steps_per_epoch == 0 or ended
@@ -331,7 +330,7 @@ class Trainer:
             "failed": len(self.state.failed),
             "total_steps": self.total_steps,
             "seconds": seconds,
-            "seconds_left": seconds / done * (self.total_steps - self.state.step),
+            "seconds_left": seconds / done * (self.last_step - self.state.step),
         }
         return record
 
@@ -425,6 +424,13 @@ class _RunningStatistics:
         for buffer, total in zip(self.buffers, self.sums, strict=True):
             mean = processes.add(total) / count.to(total.device).clamp_min(1)
             buffer.copy_(mean if buffer.is_floating_point() else mean.round())
+
+
+def _identity(config: str) -> dict[str, Any]:
+    """Return what must be the same for a run to go on: all but where to stop for now."""
+    values: dict[str, Any] = json.loads(config)
+    values["run"].pop("max_steps")
+    return values
 
 
 def _batch_shape(shape: tuple[int, ...], window_cells: int) -> tuple[int, ...]:

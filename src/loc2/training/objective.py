@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +25,7 @@ from loc2.training.losses import (
     voting_loss,
 )
 from loc2.training.poses import PoseSampling, sample_poses
-from loc2.training.tuning import merge_adapters
+from loc2.training.tuning import plain_state
 from loc2.training.validation import ValidationErrors, localize_cells
 
 
@@ -146,8 +145,9 @@ class Objective(Trainable):
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write the model in half precision, without the backbone if it is the package's own."""
-        model = copy.deepcopy(self.model)
-        merge_adapters(model.backbone)
+        with torch.device("meta"):
+            model = Loc2Model(self.model.config)
+        model.load_state_dict(plain_state(self.model), assign=True)
         record = {**metadata, **{k: f"{v:.4f}" for k, v in self.scalars().items()}}
         save_model(model.half(), path, record, include_backbone=self.own_backbone)
 

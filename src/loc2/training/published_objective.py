@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,17 +12,18 @@ from torch.nn import functional
 
 from loc2.depth import FlatGround
 from loc2.errors import InputError
+from loc2.features import VisionTransformer
 from loc2.frames import cell_centers_px, heading_error_deg, heading_to_rotation
 from loc2.matching import sample_matches
 from loc2.pose.similarity import Similarity, weighted_similarity
 from loc2.published.compat import aerial_cells_m, lift_cells
 from loc2.published.config import PublishedConfig
-from loc2.published.model import PublishedModel, resize, save_published
+from loc2.published.model import PublishedModel, resize, save_published, vit_config
 from loc2.training.augment import AugmentConfig, augment
 from loc2.training.base import Trainable
 from loc2.training.cells import Cells, batch_of
 from loc2.training.pairs import TrainingPair
-from loc2.training.tuning import merge_adapters
+from loc2.training.tuning import plain_state
 from loc2.training.validation import ValidationErrors
 from loc2.training.weak_losses import bev_distance_loss, pose_infonce, virtual_points
 
@@ -81,7 +81,7 @@ def make_published_cells(config: PublishedConfig, pair: TrainingPair) -> Cells:
         rays=pair.camera.pixels_to_rays(uv_px).permute(2, 0, 1),
         points_m=points,
         has_depth=valid,
-        visible=valid,
+        visible=valid.clone(),
         exact=torch.tensor(depth_map.metric),
         cell_size_m=torch.tensor(side_m / (side_px // 14)),
         camera_height_m=torch.tensor(pair.camera_height_m),
@@ -192,6 +192,8 @@ class PublishedObjective(Trainable):
 
     def save(self, path: Path, metadata: Mapping[str, str]) -> None:
         """Write the model, the backbone only where it was changed."""
-        model = copy.deepcopy(self.model)
-        merge_adapters(model.backbone)
+        config = self.model.config
+        with torch.device("meta"):
+            model = PublishedModel(config, VisionTransformer(vit_config(config)))
+        model.load_state_dict(plain_state(self.model), assign=True)
         save_published(model, path, dict(metadata), self.own_backbone)

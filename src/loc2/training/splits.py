@@ -23,8 +23,8 @@ def split_groups(groups: Sequence[str], share: float, seed: int) -> tuple[list[i
 
     Args:
         groups: group of every sample.
-        share: share of the groups that is wanted for validation; at least one group if it is
-            positive and there are two.
+        share: share of the groups that is wanted for validation; if it is positive and there are
+            at least two groups, both sides get one. A single group is trained on.
         seed: of the draw.
 
     Returns:
@@ -32,7 +32,7 @@ def split_groups(groups: Sequence[str], share: float, seed: int) -> tuple[list[i
     """
     names = sorted(set(groups))
     rank = {n: (zlib.crc32(f"{seed} {n}".encode()) / 2**32, n) for n in names}
-    held_out = {n for n in names if rank[n][0] < share}
+    held_out = {n for n in names if rank[n][0] < share} if len(names) > 1 else set()
     if share > 0 and len(names) > 1:
         ordered = sorted(names, key=lambda n: rank[n])
         held_out = held_out or {ordered[0]}

@@ -72,11 +72,18 @@ def apply_tuning(backbone: VisionTransformer, config: TuningConfig, seed: int) -
     backbone.mask_token.requires_grad_(False)  # not part of the forward pass
 
 
-def merge_adapters(backbone: VisionTransformer) -> None:
-    """Put the adapters into the matrices, so that the weights are a plain backbone's again."""
-    for layer in _matrices(list(backbone.blocks)):
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+def plain_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return a model's state with adapters put into their matrices, under the plain names."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        layer, parametrized, rest = name.partition(".parametrizations.")
+        if not parametrized:
+            state[name] = tensor
+        elif rest == "weight.original":
+            merged = model.get_submodule(layer).weight
+            assert isinstance(merged, Tensor)
+            state[f"{layer}.weight"] = merged.detach()
+    return state
 
 
 def _matrices(blocks: list[nn.Module]) -> list[nn.Linear]:
