@@ -201,7 +201,7 @@ def _write_shard(
         samples.append({"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)})
         for field, tensor in cells.tensors().items():
             half = field in ("ground", "aerial")
-            tensors[f"{number}/{field}"] = tensor.half() if half else tensor.contiguous()
+            tensors[f"{number}/{field}"] = (tensor.half() if half else tensor).contiguous()
     header = {"samples": samples, "failed": failed}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, {"loc2": json.dumps(header)})
