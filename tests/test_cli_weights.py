@@ -8,9 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from loc2.errors import WeightsError
 from loc2.features import VARIANTS, VisionTransformer, VitConfig
-from loc2.published.compat import Compatibility
-from loc2.published.model import PublishedModel, load_published
+from loc2.published import (
+    Compatibility,
+    Matcher,
+    PublishedModel,
+    load_matcher,
+    load_published,
+)
 from tests.conftest import CliResult
 from tests.recipe import published_matcher_state
 
@@ -43,22 +49,30 @@ def test_an_imported_checkpoint_reproduces_the_reference(
     assert result.code == 0, result.err
     assert result.out.count("AGPL-3.0") == 1
 
+    def probabilities(matcher: Matcher) -> Tensor:
+        matcher.aerial_cells = 9  # the fixture's grid
+        with torch.inference_mode():
+            ground = matcher.ground_descriptors(f1["grd"].float())
+            aerial = matcher.aerial_descriptors(f1["sat"].float())
+            return matcher.probabilities(matcher.scores(ground, aerial, f1["mask"]))
+
+    f1 = {name: torch.from_numpy(a) for name, a in np.load(FIXTURES / "f1_matcher.npz").items()}
+    alone, config = load_matcher(output)
+    assert config.compatibility == Compatibility.released()
+    torch.testing.assert_close(probabilities(alone), f1["matching_score"], atol=1e-6, rtol=1e-4)
+
     # The backbone is no part of the checkpoint; a shallow stand-in of its width serves.
     shallow = VitConfig(embed_dim=1024, depth=1, num_heads=16)
     monkeypatch.setitem(VARIANTS, "dinov2_vitl14", shallow)
     monkeypatch.setenv("LOC2_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="loc2 weights fetch dinov2_vitl14"):
+        load_published(output)
     torch.save(VisionTransformer(shallow).state_dict(), tmp_path / "dinov2_vitl14_pretrain.pth")
     model, metadata = load_published(output)
     assert isinstance(model, PublishedModel)
-    assert model.config.compatibility == Compatibility.released()
     assert metadata["source"] == "model.pt" and metadata["licence"] == "AGPL-3.0"
-    f1 = {name: torch.from_numpy(a) for name, a in np.load(FIXTURES / "f1_matcher.npz").items()}
-    model.matcher.aerial_cells = 9  # the fixture's grid
-    with torch.inference_mode():
-        ground = model.matcher.ground_descriptors(f1["grd"].float())
-        aerial = model.matcher.aerial_descriptors(f1["sat"].float())
-        probabilities = model.probabilities(ground, aerial, f1["mask"])
-    torch.testing.assert_close(probabilities, f1["matching_score"], atol=1e-6, rtol=1e-4)
+    whole = probabilities(model.matcher)
+    torch.testing.assert_close(whole, f1["matching_score"], atol=1e-6, rtol=1e-4)
 
 
 def test_import_puts_a_backbone_inside(cli: Cli, small_checkpoint: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from loc2.data.samples import SampleSource
 from loc2.errors import WeightsError
 from loc2.evaluation.benchmarks import RunOptions, evaluate, results_content, weights_record
 from loc2.evaluation.records import Record
-from loc2.evaluation.tables import published_rows
+from loc2.evaluation.tables import RECALL_NAMES, PublishedRow, published_rows
 from loc2.localizer import DEFAULT_WEIGHTS, Localizer
 from loc2.model import packaged_weights
 from loc2.outputs import write_json
@@ -150,29 +150,13 @@ def run(
 def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:
     config, summary = content["config"], content["summary"]["all"]
     console = Console()
-    setting = f"{config['data']} {config['part']}, heading ±{options.heading_range_deg:g}°"
-    table = Table(title=f"{setting}, {config['samples']} of {config['of']} samples")
-    for heading in ("method", "location, m", "", "heading, °", "", "note"):
-        table.add_column(heading, justify="left" if heading in ("method", "note") else "right")
-    table.add_row("", "mean", "median", "mean", "median", "")
     rows = published_rows(config["data"], config["part"], options.heading_range_deg)
-    for row in rows:
-        figures = (
-            row.position_mean_m, row.position_median_m, row.heading_mean_deg, row.heading_median_deg
-        )  # fmt: skip
-        table.add_row(row.method, *map(_figure, figures), row.note)
-    table.add_section()
-    table.add_row(
-        f"loc2, {weights}",
-        *(
-            _figure(summary[name])
-            for name in (
-                "position_mean_m", "position_median_m", "heading_mean_deg", "heading_median_deg"
-            )
-        ),
-        "measured now",
-    )  # fmt: skip
-    console.print(table)
+    figures = {**summary, **content.get("directions", {})}
+    setting = f"{config['data']} {config['part']}, heading ±{options.heading_range_deg:g}°"
+    title = f"{setting}, {config['samples']} of {config['of']} samples"
+    console.print(_errors_table(title, rows, f"loc2, {weights}", figures))
+    if any(row.recalls for row in rows):
+        console.print(_recalls_table(rows, f"loc2, {weights}", figures))
     for name, block in (
         ("recalls", {n: v for n, v in summary.items() if n.startswith("recall_")}),
         ("heading", {"flip_rate": summary["flip_rate"]}),
@@ -187,6 +171,38 @@ def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:
         typer.echo(f"  {name}: {reason}")
     if len(failures) > _SHOWN_FAILURES:
         typer.echo(f"  and {len(failures) - _SHOWN_FAILURES} more, listed in the results file")
+
+
+def _errors_table(
+    title: str, rows: tuple[PublishedRow, ...], own: str, figures: dict[str, Any]
+) -> Table:
+    table = Table(title=title)
+    table.add_column("method")
+    for heading in ("location, m\nmean", "\nmedian", "heading, °\nmean", "\nmedian"):
+        table.add_column(heading, justify="right")
+    table.add_column("note")
+    for row in rows:
+        position = (row.position_mean_m, row.position_median_m)
+        heading = (row.heading_mean_deg, row.heading_median_deg)
+        table.add_row(row.method, *map(_figure, position + heading), row.note)
+    table.add_section()
+    names = ("position_mean_m", "position_median_m", "heading_mean_deg", "heading_median_deg")
+    table.add_row(own, *(_figure(figures[name]) for name in names), "measured now")
+    return table
+
+
+def _recalls_table(rows: tuple[PublishedRow, ...], own: str, figures: dict[str, Any]) -> Table:
+    table = Table(title="share of samples below, % (published directions may be exchanged)")
+    table.add_column("method")
+    headings = ("lateral\n1 m", "\n5 m", "longitudinal\n1 m", "\n5 m", "heading\n1°", "\n5°")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    for row in rows:
+        if row.recalls:
+            table.add_row(row.method, *("-" if r is None else f"{r:g}" for r in row.recalls))
+    table.add_section()
+    table.add_row(own, *(f"{100 * figures[name]:.1f}" for name in RECALL_NAMES))
+    return table
 
 
 def _figure(value: float | None) -> str:

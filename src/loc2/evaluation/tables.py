@@ -20,6 +20,8 @@ class PublishedRow:
         heading_mean_deg: mean orientation error.
         heading_median_deg: median orientation error.
         note: where a figure is not the authors' own: "second-hand", "re-evaluated", "unverified".
+        recalls: shares in percent where the source gives them: lateral and longitudinal error
+            below 1 m and 5 m, heading error below 1 and 5 degrees (:data:`RECALL_NAMES`).
     """
 
     method: str
@@ -28,10 +30,23 @@ class PublishedRow:
     heading_mean_deg: float | None = None
     heading_median_deg: float | None = None
     note: str = ""
+    recalls: tuple[float | None, ...] = ()
 
+
+RECALL_NAMES = (
+    "lateral_recall_1m",
+    "lateral_recall_5m",
+    "longitudinal_recall_1m",
+    "longitudinal_recall_5m",
+    "recall_1deg",
+    "recall_5deg",
+)
+"""What the recalls of a row stand for, named as in our summaries."""
 
 _SECOND_HAND = "second-hand"
 _UNVERIFIED = "unverified"
+_RE_EVALUATED = "re-evaluated on 3000 Chicago samples"
+_NO_DIRECTIONS = (None,) * 4
 
 VIGOR_KNOWN: dict[str, tuple[PublishedRow, ...]] = {
     "samearea": (
@@ -43,6 +58,8 @@ VIGOR_KNOWN: dict[str, tuple[PublishedRow, ...]] = {
         PublishedRow("BevSplat", 2.87, 1.58),
         PublishedRow("FG2", 1.95, 1.08, note=_SECOND_HAND),
         PublishedRow("Loc2", None, 1.59, note=_SECOND_HAND),
+        PublishedRow("Loc2, released weights", 2.93, 1.33, note=_RE_EVALUATED),
+        PublishedRow("FG2, released weights", 1.86, 1.06, note=_RE_EVALUATED),
     ),
     "crossarea": (
         PublishedRow("SliceMatch", 5.53, 2.55, note=_UNVERIFIED),
@@ -85,20 +102,34 @@ VIGOR_UNKNOWN: dict[str, tuple[PublishedRow, ...]] = {
 
 KITTI_10: dict[str, tuple[PublishedRow, ...]] = {
     "test1": (
-        PublishedRow("CCVPE", 1.22, 0.62, 0.67, 0.54),
-        PublishedRow("HC-Net", 0.80, 0.50, 0.45, 0.33),
-        PublishedRow("DenseFlow", 1.48, 0.47, 0.49, 0.30),
-        PublishedRow("FG2, updated", 0.75, 0.51, 0.93, 0.66),
-        PublishedRow("Loc2", 1.13, 0.77, 1.97, 1.43),
-        PublishedRow("ViewBridge", 0.68, 0.46, 1.10, 0.72),
+        PublishedRow(
+            "CCVPE", 1.22, 0.62, 0.67, 0.54, recalls=(97.4, None, 77.1, None, 77.4, 99.95)
+        ),
+        PublishedRow(
+            "HC-Net", 0.80, 0.50, 0.45, 0.33, recalls=(99.0, None, 92.2, None, 91.4, 99.8)
+        ),
+        PublishedRow(
+            "DenseFlow", 1.48, 0.47, 0.49, 0.30, recalls=(95.5, None, 87.9, None, 89.4, None)
+        ),
+        PublishedRow(
+            "FG2, updated", 0.75, 0.51, 0.93, 0.66, recalls=(95.8, 99.7, 92.5, 99.1, 67.3, 98.9)
+        ),
+        PublishedRow("Loc2", 1.13, 0.77, 1.97, 1.43, recalls=(*_NO_DIRECTIONS, 36.7, 92.8)),
+        PublishedRow("ViewBridge", 0.68, 0.46, 1.10, 0.72, recalls=(*_NO_DIRECTIONS, 61.8, 98.0)),
     ),
     "test2": (
-        PublishedRow("CCVPE", 9.16, 3.33, 1.55, 0.84),
-        PublishedRow("HC-Net", 8.47, 4.57, 3.22, 1.63),
-        PublishedRow("FG2, updated", 7.31, 4.15, 3.62, 2.37),
-        PublishedRow("Loc2", 5.60, 3.01, 3.32, 2.12),
+        PublishedRow("CCVPE", 9.16, 3.33, 1.55, 0.84, recalls=(44.1, None, 23.1, None, 57.7, 96.2)),
+        PublishedRow(
+            "HC-Net", 8.47, 4.57, 3.22, 1.63, recalls=(75.0, None, 58.9, None, 33.6, 83.8)
+        ),
+        PublishedRow(
+            "FG2, updated", 7.31, 4.15, 3.62, 2.37, recalls=(37.9, 85.7, 22.0, 60.8, 23.0, 77.8)
+        ),
+        PublishedRow("Loc2", 5.60, 3.01, 3.32, 2.12, recalls=(*_NO_DIRECTIONS, 26.0, 80.7)),
         PublishedRow("Loc2, pre-trained on OpenCVL", 5.07, 2.84, 3.30, 2.15),
-        PublishedRow("GS-ViewBridge", 5.88, 2.69, 3.64, 1.73),
+        PublishedRow(
+            "GS-ViewBridge", 5.88, 2.69, 3.64, 1.73, recalls=(*_NO_DIRECTIONS, 30.6, 85.6)
+        ),
     ),
 }
 """KITTI with the heading known within 10 degrees, by split."""

@@ -171,6 +171,35 @@ def load_published(
     Raises:
         WeightsError: the file is not such a model, or its backbone is not on this machine.
     """
+    config, state, metadata = _read(path)
+    inside = _part(state, "backbone.")
+    vit = load_vit(
+        inside or find_backbone(backbone or config.backbone), vit_config(config), backbone_dtype
+    )
+    model = PublishedModel(config, vit)
+    _fill(model.matcher, state, path)
+    return model.to(device).eval(), metadata
+
+
+def load_matcher(path: Path) -> tuple[Matcher, PublishedConfig]:
+    """Read the matcher alone, for features that are already computed; needs no backbone.
+
+    Args:
+        path: file written by :func:`save_published`.
+
+    Returns:
+        The matcher in evaluation mode on the CPU, and the configuration.
+
+    Raises:
+        WeightsError: the file is not such a model.
+    """
+    config, state, _ = _read(path)
+    matcher = Matcher(vit_config(config).embed_dim, config.temperature, config.aerial_cells)
+    _fill(matcher, state, path)
+    return matcher.eval(), config
+
+
+def _read(path: Path) -> tuple[PublishedConfig, dict[str, Tensor], dict[str, str]]:
     metadata = read_metadata(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path}: not an imported checkpoint of the published method")
@@ -180,17 +209,18 @@ def load_published(
         raise WeightsError(f"{path}: its configuration is not one this version reads") from error
     with safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    inside = {k.removeprefix("backbone."): v for k, v in state.items() if k.startswith("backbone.")}
-    own = {k.removeprefix("matcher."): v for k, v in state.items() if k.startswith("matcher.")}
-    vit = load_vit(
-        inside or find_backbone(backbone or config.backbone), vit_config(config), backbone_dtype
-    )
-    model = PublishedModel(config, vit)
-    expected = model.matcher.state_dict()
+    return config, state, metadata
+
+
+def _part(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
+def _fill(matcher: Matcher, state: dict[str, Tensor], path: Path) -> None:
+    own, expected = _part(state, "matcher."), matcher.state_dict()
     if expected.keys() != own.keys() or any(expected[k].shape != own[k].shape for k in own):
         raise WeightsError(f"{path}: tensors do not fit the configuration inside")
-    model.matcher.load_state_dict(own)
-    return model.to(device).eval(), metadata
+    matcher.load_state_dict(own)
 
 
 def vit_config(config: PublishedConfig) -> VitConfig:
