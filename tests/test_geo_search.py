@@ -15,6 +15,7 @@ from loc2.frames import Pose
 from loc2.geo.frame import MetricArea
 from loc2.geo.search import Piece, merge_pieces, plan_pieces
 from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
+from loc2.matching import evidence_map
 
 
 @settings(max_examples=30, deadline=None)
@@ -140,3 +141,19 @@ def test_a_single_piece_is_unchanged() -> None:
     without = replace(only, log_evidence=float("nan"))
     again = merge_pieces(area, [Piece(area, area)], [without])
     assert again.hypotheses[0].mass == pytest.approx(0.7 / 0.9)
+
+
+def test_cells_without_imagery_are_neutral() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ground, aerial = (
+        torch.randn(5, 8, generator=generator),
+        torch.randn(8, 4, 6, generator=generator),
+    )
+    seen = torch.rand(4, 6, generator=generator) > 0.4
+    evidence = evidence_map(ground, aerial, seen)
+    assert bool((evidence[:, ~seen] == 0).all())
+    assert torch.allclose(evidence[:, seen].mean(dim=1), torch.zeros(5), atol=1e-5)
+    cosine = torch.einsum("gd,dhw->ghw", ground, aerial)
+    assert torch.allclose(evidence[:, seen].diff(dim=1), cosine[:, seen].diff(dim=1), atol=1e-5)
+    everywhere = torch.ones(4, 6, dtype=torch.bool)
+    assert torch.equal(evidence_map(ground, aerial, everywhere), evidence_map(ground, aerial))

@@ -84,12 +84,14 @@ class AerialFeatures:
         meters_per_pixel: of the image, metres.
         descriptors: (D, h, w) unit descriptors of cells.
         cell_size_m: side of a cell, metres.
+        seen: (h, w) bool, the cells with imagery; None where there is imagery everywhere.
     """
 
     image: Tensor
     meters_per_pixel: float
     descriptors: Tensor
     cell_size_m: float
+    seen: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,31 @@ class Localizer:
         config = self.model.config
         return config.default_depth if config.head is not None else "flat"
 
-    def aerial_features(self, aerial: ImageLike, meters_per_pixel: float | None) -> AerialFeatures:
+    def aerial_input(self, longest_m: float) -> tuple[float, float]:
+        """Return how a window is best shown to the network.
+
+        Args:
+            longest_m: longer side of the window, metres.
+
+        Returns:
+            The side of a window that is seen at full detail, metres, and the metres per pixel at
+            which the network looks at this one.
+        """
+        config = self.model.config
+        cells = min(max(round(longest_m / config.aerial_cell_m), 1), config.max_aerial_cells)
+        patch_px = self.model.backbone.config.patch_size
+        return config.aerial_cell_m * config.max_aerial_cells, longest_m / cells / patch_px
+
+    def aerial_features(
+        self, aerial: ImageLike, meters_per_pixel: float | None, valid: Tensor | None = None
+    ) -> AerialFeatures:
         """Compute what localization needs of an aerial image.
 
         Args:
             aerial: north-up aerial image.
             meters_per_pixel: its ground sampling distance, metres.
+            valid: (H, W) bool, where there is imagery; everywhere by default. Cells that are
+                mostly without are neutral in the search.
 
         Raises:
             InputError: the image or the ground sampling distance cannot be used.
@@ -179,7 +200,12 @@ class Localizer:
             grid: AerialGrid = self.model.aerial_grid(image, mpp)
             features = self.model.features(grid.image[None])
             descriptors = self.model.describe_aerial(features)[0]
-        return AerialFeatures(image, mpp, descriptors, grid.cell_size_m)
+            seen = None
+            if valid is not None and not bool(valid.all()):
+                cover = self.model.aerial_grid(valid.float().expand(3, -1, -1), mpp).image[:1]
+                size = (descriptors.shape[-2], descriptors.shape[-1])
+                seen = functional.adaptive_avg_pool2d(cover, size)[0] > 0.5
+        return AerialFeatures(image, mpp, descriptors, grid.cell_size_m, seen)
 
     def localize(
         self,
@@ -392,7 +418,8 @@ class Localizer:
         if not valid.any():
             raise InputError("depth: no part of the ground image has a usable depth")
         descriptors = description.descriptors[0].flatten(1).T[valid.to(self.model.device)]
-        evidence = evidence_map(descriptors, aerial.descriptors)
+        seen = None if aerial.seen is None else aerial.seen.to(descriptors.device)
+        evidence = evidence_map(descriptors, aerial.descriptors, seen)
         weight = description.weight[0].flatten()[valid.to(self.model.device)]
         cells = GroundCells(
             ground_px=uv_px[valid],

@@ -7,12 +7,14 @@ there is. A window larger than the model sees at once is searched piece by piece
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from loc2.errors import InputError
 from loc2.frames import Pose
@@ -38,6 +40,9 @@ AT_ONCE = 2.0
 
 _RADIUS_PER_ERROR, _MIN_RADIUS_M, _MAX_RADIUS_M = 3.0, 45.0, 300.0
 _HEADING_RANGE_PER_SIGMA = 3.0
+_NO_IMAGERY = 0.5
+"""Grey shown to the network where there is no imagery; such cells are neutral in the search."""
+
 _LEAST_COVER = 0.1
 """A piece with less imagery than this share is not searched."""
 
@@ -201,11 +206,13 @@ def locate(
         image = pad_panorama(image, priors.crop)
     if heading_prior is None:
         heading_prior = _heading_prior(priors, frame, whole)
-    config = localizer.model.config
-    own_m = config.aerial_cell_m * config.max_aerial_cells
-    at_once = max(whole.width_m, whole.height_m) <= AT_ONCE * own_m
-    pieces = plan_pieces(whole, max(whole.width_m, whole.height_m) if at_once else own_m)
-    input_m = _input_meters_per_pixel(localizer, pieces[0].area)
+    longest_m = max(whole.width_m, whole.height_m)
+    own_m, _ = localizer.aerial_input(longest_m)
+    pieces = plan_pieces(whole, longest_m if longest_m <= AT_ONCE * own_m else own_m)
+    first = pieces[0].area
+    # Resampled once, straight to the network's input: the result depends on what is on the
+    # ground, not on the pixels of the file.
+    _, input_m = localizer.aerial_input(max(first.width_m, first.height_m))
     searched: list[Piece] = []
     answers: list[Localization] = []
     windows: list[AerialWindow] = []
@@ -223,15 +230,19 @@ def locate(
             continue
         if float(window.valid.float().mean()) < _LEAST_COVER and len(pieces) > 1:
             continue
+        filled = torch.where(window.valid, window.image, torch.tensor(_NO_IMAGERY))
+        started_s = time.perf_counter()
+        features = localizer.aerial_features(filled, window.meters_per_pixel, window.valid)
+        aerial_s = time.perf_counter() - started_s
         answer = localizer.localize(
             image,
-            window.image,
-            meters_per_pixel=window.meters_per_pixel,
+            features,
             camera=priors.camera,
             heading_prior=heading_prior,
             position_prior=prior,
             **options,
         )
+        answer.timings_s["aerial features"] = aerial_s
         searched.append(Piece(window.area, piece.core))
         answers.append(answer)
         windows.append(window)
@@ -249,18 +260,6 @@ def locate(
         localization, windows[best], search, merged, answer_on_earth, priors, len(answers),
         source.name,
     )  # fmt: skip
-
-
-def _input_meters_per_pixel(localizer: Localizer, area: MetricArea) -> float:
-    """Return the resolution at which the model sees a window.
-
-    Imagery is resampled once, straight to the model's input, so that the result depends on what
-    is on the ground and not on the pixels of the file.
-    """
-    config = localizer.model.config
-    longest_m = max(area.width_m, area.height_m)
-    cells = min(max(round(longest_m / config.aerial_cell_m), 1), config.max_aerial_cells)
-    return longest_m / cells / localizer.model.backbone.config.patch_size
 
 
 def _heading_prior(

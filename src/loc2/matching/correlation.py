@@ -30,7 +30,7 @@ def dual_softmax(scores: Tensor, dustbin: Tensor | float, mask: Tensor | None = 
     return torch.exp(2 * scores - log_aerial - log_ground)
 
 
-def evidence_map(ground: Tensor, aerial: Tensor) -> Tensor:
+def evidence_map(ground: Tensor, aerial: Tensor, seen: Tensor | None = None) -> Tensor:
     """Compute how much more each ground point resembles a cell than the average cell.
 
     Zero is neutral, so a point that a pose moves out of the aerial window counts neither for nor
@@ -39,12 +39,16 @@ def evidence_map(ground: Tensor, aerial: Tensor) -> Tensor:
     Args:
         ground: (..., G, D) unit descriptors of ground points.
         aerial: (..., D, h, w) unit descriptors of aerial cells.
+        seen: (h, w) bool, the cells with imagery; the others are neutral. All by default.
 
     Returns:
         (..., G, h, w) cosine similarity minus its mean over the cells of the window.
     """
     cosine = torch.einsum("...gd,...dhw->...ghw", ground, aerial)
-    return cosine - cosine.mean(dim=(-2, -1), keepdim=True)
+    if seen is None or bool(seen.all()):
+        return cosine - cosine.mean(dim=(-2, -1), keepdim=True)
+    mean = (cosine * seen).sum(dim=(-2, -1), keepdim=True) / seen.sum().clamp_min(1)
+    return (cosine - mean) * seen
 
 
 def sample_matches(

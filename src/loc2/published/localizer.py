@@ -30,6 +30,7 @@ from loc2.published.model import PublishedModel, load_published
 RANSAC_MATCHES = 2048
 """Matches drawn for RANSAC: fewer than the published 8192, because every one of them is scored."""
 
+_WINDOW_M = 71.0  # side of the aerial images it was trained on (VIGOR), metres
 _SQUARE = 0.01  # relative difference of the sides that is taken for a square
 _TYPICAL_RANGE_M = 8.0  # median range of what a street image shows within the depth limit
 
@@ -87,12 +88,19 @@ class PublishedLocalizer(Localizer):
         """Camera that the network was made for."""
         return self.model.config.projection
 
-    def aerial_features(self, aerial: ImageLike, meters_per_pixel: float | None) -> AerialFeatures:
+    def aerial_input(self, longest_m: float) -> tuple[float, float]:
+        """Return how a window is best shown to the network, see the base class."""
+        return _WINDOW_M, longest_m / self.model.config.aerial_size_px
+
+    def aerial_features(
+        self, aerial: ImageLike, meters_per_pixel: float | None, valid: Tensor | None = None
+    ) -> AerialFeatures:
         """Compute what localization needs of an aerial image.
 
         Args:
             aerial: square, north-up aerial image.
             meters_per_pixel: its ground sampling distance, metres.
+            valid: not used; the published network knows no missing imagery.
 
         Raises:
             InputError: the image or the ground sampling distance cannot be used.
