@@ -8,6 +8,7 @@ from loc2.report.figures import (
     draw_points,
     draw_posterior,
 )
+from loc2.report.html import render_report, write_report
 from loc2.report.save import DEFAULT_FIGURES, FIGURE_FORMATS, save_figures
 
 __all__ = [
@@ -19,5 +20,7 @@ __all__ = [
     "draw_overlay",
     "draw_points",
     "draw_posterior",
+    "render_report",
     "save_figures",
+    "write_report",
 ]

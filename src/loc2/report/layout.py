@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -160,12 +161,25 @@ def _add(sums: Tensor, quads: Tensor, rights: int, downs: int, height: int, widt
     sums.index_add_(0, index, torch.cat((point[:, 2:5] * weight, weight), 1))
 
 
-def layout_on_aerial(localization: Localization, pose: Pose | None = None) -> Tensor:
+def layout_radius_m(localization: Localization) -> float:
+    """Return how far the layout is drawn by default, metres.
+
+    Less than a third of the aerial window, so that what it must run on into stays visible, and at
+    most 20 m, beyond which a pixel near the horizon covers metres of ground.
+    """
+    side_px = min(localization.aerial_image.shape[1:])
+    return min(20.0, 0.3 * side_px * localization.meters_per_pixel)
+
+
+def layout_on_aerial(
+    localization: Localization, pose: Pose | None = None, radius_m: float = math.inf
+) -> Tensor:
     """Draw the lifted ground image on the pixels of the aerial image.
 
     Args:
         localization: what to lift.
         pose: where to put it; the localization's own pose if not given.
+        radius_m: what is farther from the camera is left out, metres.
 
     Returns:
         (4, H, W) RGB and opacity in [0, 1], of the aerial image's size.
@@ -180,4 +194,33 @@ def layout_on_aerial(localization: Localization, pose: Pose | None = None) -> Te
         pose.scale,
     ).reshape(lifted.bev.shape)
     uv_px = aerial_m_to_px(position_m, width, height, localization.meters_per_pixel)
-    return splat(lifted, uv_px, height, width)
+    center_px = aerial_m_to_px(
+        torch.tensor([pose.east_m, pose.north_m]), width, height, localization.meters_per_pixel
+    )
+    layout = splat(lifted, uv_px, height, width)
+    distance_px = (cell_centers_px(height, width, height, width) - center_px).norm(dim=-1)
+    layout[3] *= distance_px * localization.meters_per_pixel <= radius_m
+    return layout
+
+
+def layout_in_camera_frame(
+    localization: Localization, meters_per_pixel: float, radius_m: float
+) -> Tensor:
+    """Draw the lifted ground image around the camera, forward up.
+
+    Args:
+        localization: what to lift; its scale turns depth into metres.
+        meters_per_pixel: of the drawing, metres.
+        radius_m: half the side of the drawing, metres; what is farther is left out.
+
+    Returns:
+        (4, S, S) RGB and opacity in [0, 1]; the camera is in the middle.
+    """
+    lifted = lift_image(localization)
+    side = max(1, round(2 * radius_m / meters_per_pixel))
+    local_m = lifted.bev * localization.pose.scale
+    uv_px = aerial_m_to_px(local_m, side, side, meters_per_pixel)
+    layout = splat(lifted, uv_px, side, side)
+    distance_px = (cell_centers_px(side, side, side, side) - side / 2).norm(dim=-1)
+    layout[3] *= distance_px * meters_per_pixel <= radius_m
+    return layout

@@ -190,7 +190,7 @@ def _draw_lines(
             ends[:, side, 0], ends[:, side, 1], s=16 if agree else 15,
             c=colors[:, :3], marker="o" if agree else "x",
             edgecolors=INK if agree else None, linewidths=0.6 if agree else 1.2, zorder=5,
-            path_effects=None if agree else halo(2.6, PAPER),
+            path_effects=None if agree else halo(1.9, PAPER),
         )  # fmt: skip
         spots.set_gid(f"{'inlier' if agree else 'outlier'}-spots-{name}")
 

@@ -22,7 +22,7 @@ from loc2.report.figures.style import (
     scale_bar,
     title,
 )
-from loc2.report.layout import layout_on_aerial
+from loc2.report.layout import layout_on_aerial, layout_radius_m
 
 
 def draw_overlay(
@@ -30,7 +30,8 @@ def draw_overlay(
     axes: Axes | None = None,
     *,
     truth: Pose | None = None,
-    opacity: float = 0.9,
+    opacity: float = 0.95,
+    radius_m: float | None = None,
 ) -> Figure:
     """Draw what the photo sees of the ground, laid over the aerial image at the estimated pose.
 
@@ -41,6 +42,8 @@ def draw_overlay(
         axes: where to draw; a new figure if not given.
         truth: the true pose, drawn in green where it is known.
         opacity: of the layout, in [0, 1].
+        radius_m: how far from the camera the layout is drawn, metres; by default so far that the
+            aerial image around it stays visible.
 
     Returns:
         The figure; its axes' data coordinates are aerial pixels.
@@ -49,12 +52,13 @@ def draw_overlay(
     if axes is None:
         axes = framed_axes(6.0, 6.0 * panel.height / panel.width, legend_rows=2 + bool(truth))
     panel.show(axes, image_array(dimmed(localization.aerial_image)))
-    layout = layout_on_aerial(localization)
+    radius_m = layout_radius_m(localization) if radius_m is None else radius_m
+    layout = layout_on_aerial(localization, radius_m=radius_m)
     layout[3] *= opacity
     pixels = (layout.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     panel.show(axes, pixels).set_gid("layout")
     handles = draw_camera(axes, localization, panel)
-    handles.append(Patch(facecolor=MUTED, label="photo, lifted and laid on the ground"))
+    handles.append(Patch(facecolor=MUTED, label=f"photo, laid on the ground to {radius_m:.0f} m"))
     if truth is not None:
         handles += draw_truth(axes, localization, panel, truth)
     scale_bar(axes, panel, localization.meters_per_pixel)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.projections.polar import PolarAxes
 
+from loc2.frames import heading_error_deg
 from loc2.localization import Localization
 from loc2.report.figures.camera import aerial_panel, pose_px
 from loc2.report.figures.style import (
@@ -115,7 +116,8 @@ def draw_position_map(localization: Localization, axes: Axes) -> None:
         )  # fmt: skip
         pose = hypothesis.pose
         handles.append(
-            Line2D([], [], marker=f"${number}$", color=INK, linestyle="none", markersize=6,
+            Line2D([], [], marker=f"${number}$", color=INK, linestyle="none", markersize=6.5,
+                   markeredgewidth=0,
                    label=f"{hypothesis.mass:.0%} at {pose.east_m:+.1f} m E, "
                          f"{pose.north_m:+.1f} m N, {pose.heading_deg:.0f}°")
         )  # fmt: skip
@@ -138,12 +140,16 @@ def draw_heading_rose(localization: Localization, axes: PolarAxes) -> None:
     bars = axes.bar(angles, radius, width=step, color=ORANGE, edgecolor=PAPER, linewidth=0.4)
     for bar in bars:
         bar.set_gid("heading-bar")
+    placed: list[float] = []
     for number, hypothesis in enumerate(localization.hypotheses[:MAX_MODES], start=1):
-        angle = math.radians(hypothesis.pose.heading_deg)
+        heading_deg = hypothesis.pose.heading_deg
+        angle = math.radians(heading_deg)
         axes.plot([angle, angle], [0, 1.0], color=INK, linewidth=1.0 if number == 1 else 0.6)
+        crowd = sum(heading_error_deg(heading_deg, other) < 10.0 for other in placed)
+        placed.append(heading_deg)
         axes.text(
-            angle, 1.0, str(number), ha="center", va="center", fontsize=text_size(axes, 10),
-            fontweight="bold", color=INK, zorder=6,
+            angle, 1.0 - 0.13 * crowd, str(number), ha="center", va="center", color=INK,
+            fontsize=text_size(axes, 10), fontweight="bold", zorder=6,
             bbox={"boxstyle": "circle,pad=0.25", "facecolor": YELLOW if number == 1 else PAPER,
                   "edgecolor": INK, "linewidth": 0.9},
         )  # fmt: skip

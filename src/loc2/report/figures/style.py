@@ -129,10 +129,16 @@ def image_array(image: Tensor) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
-def dimmed(image: Tensor, color: float = 0.35, brightness: float = 0.62) -> Tensor:
-    """Return (3, H, W) with most of its colour and some of its light taken away."""
-    grey = image.mean(dim=0, keepdim=True)
-    return ((grey + color * (image - grey)) * brightness).clamp(0, 1)
+def dimmed(image: Tensor, color: float = 0.35, brightness: float = 0.66) -> Tensor:
+    """Return (3, H, W) with most of its colour taken away and no bright parts.
+
+    The brightest 2 % come out at ``brightness``, so that images in deep shadow stay readable.
+    """
+    pixels = image.detach().cpu().float()
+    grey = pixels.mean(dim=0, keepdim=True)
+    top = float(np.quantile(grey.numpy(), 0.98))
+    gain = brightness / min(1.0, max(top, 0.35))
+    return ((grey + color * (pixels - grey)) * gain).clamp(0, 1)
 
 
 def halo(width: float = 2.2, color: str = INK) -> list[AbstractPathEffect]:
