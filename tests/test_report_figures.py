@@ -231,7 +231,13 @@ def test_nothing_is_clipped(
 
 def test_legends_name_what_is_shown(panorama: Localization) -> None:
     overlay = legend_texts(draw_overlay(panorama, truth=Pose(1.0, 2.0, 3.0)))
-    for words in ("camera at +6.4 m E, -3.2 m N", "heading 40.0°", "90 % region", "laid on the ground to 15 m", "true"):
+    for words in (
+        "camera at +6.4 m E, -3.2 m N",
+        "heading 40.0°",
+        "90 % region",
+        "laid on the ground to 15 m",
+        "true",
+    ):
         assert words in overlay
     matches = legend_texts(draw_matches(panorama))
     for words in ("agrees", "disagrees", "probable", "camera"):

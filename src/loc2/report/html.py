@@ -12,7 +12,6 @@ from loc2.frames import Pose, heading_error_deg
 from loc2.localization import Localization
 from loc2.outputs import atomic_path
 from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_px
-from loc2.report.figures.matches import WIDE_ASPECT
 from loc2.report.figures.style import PROBABILITY_COLORS
 from loc2.report.page import Markup, asset, fill, json_block, policy, table
 from loc2.report.payload import jpeg_uri, payload
@@ -20,6 +19,8 @@ from loc2.report.verdict import Verdict, judge
 
 MAX_BYTES = 8_000_000
 """No report is larger."""
+STACKED_ASPECT = 2.4
+"""Ground images wider than this stand above the aerial image; others beside it, all in sight."""
 LINES_AT_FIRST = 80
 """Matches shown when the page opens, the strongest."""
 SIGNS = {"trust": "✓", "check": "?", "reject": "✕"}
@@ -77,7 +78,7 @@ def render_report(
         [round(255 * c) for c in PROBABILITY_COLORS(i / 63)] for i in range(64)
     ]
     ground_h, ground_w = localization.ground_image.shape[1:]
-    wide = ground_w > WIDE_ASPECT * ground_h
+    wide = ground_w > STACKED_ASPECT * ground_h
     total = len(localization.matches.weight)
     values = {
         "title": title,

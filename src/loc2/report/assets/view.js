@@ -87,6 +87,8 @@ function drawMatches(pose, scaleG, scaleA) {
   let shown = 0, good = 0;
   const from = ground.getBoundingClientRect(), to = aerial.getBoundingClientRect();
   const origin = stage.getBoundingClientRect();
+  const chosen = state.cell >= 0 || state.aerialCell >= 0;
+  for (const marks of [groundMarks, aerialMarks]) marks.classList.toggle("chosen", chosen);
   const order = [...agrees.keys()].sort((a, b) => agrees[a] - agrees[b]);
   for (const i of order) {
     if (matches.weight[i] < state.threshold) continue;
@@ -109,7 +111,7 @@ function drawMatches(pose, scaleG, scaleA) {
         });
       }
     }
-    if (!state.lines || state.cell >= 0 || state.aerialCell >= 0) continue;
+    if (!state.lines || chosen) continue;
     const style = agrees[i]
       ? { stroke: color, "stroke-width": 1.6, "stroke-opacity": 0.85, class: "link inlier" }
       : { stroke: "#767d86", "stroke-width": 1, "stroke-dasharray": "4 4",
