@@ -182,9 +182,13 @@ def _errors_table(
         table.add_column(heading, justify="right")
     table.add_column("note")
     for row in rows:
-        position = (row.position_mean_m, row.position_median_m)
-        heading = (row.heading_mean_deg, row.heading_median_deg)
-        table.add_row(row.method, *map(_figure, position + heading), row.note)
+        errors = (
+            row.position_mean_m,
+            row.position_median_m,
+            row.heading_mean_deg,
+            row.heading_median_deg,
+        )
+        table.add_row(row.method, *map(_figure, errors), row.note)
     table.add_section()
     names = ("position_mean_m", "position_median_m", "heading_mean_deg", "heading_median_deg")
     table.add_row(own, *(_figure(figures[name]) for name in names), "measured now")
