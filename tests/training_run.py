@@ -121,10 +121,10 @@ def make_trainer(
     **options: Any,
 ) -> Trainer:
     """Build a trainer over a tiny network."""
+    # It stays known: what a run saves is built from its configuration again.
     VARIANTS[VARIANT] = VitConfig(embed_dim=DIM, depth=1, num_heads=2)
     torch.manual_seed(7)
     model = Loc2Model(config.model.model_copy(update={"backbone": VARIANT}))
-    del VARIANTS[VARIANT]
     model.backbone.requires_grad_(False)
     projection = torch.eye(DIM)[:16]
     assert model.ground_head is not None and model.aerial_head is not None
