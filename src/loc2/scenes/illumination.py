@@ -12,8 +12,8 @@ from loc2.scenes.light import Light, Sky, procedural_sky
 from loc2.scenes.texture import srgb_to_linear
 
 DAY_SKIES = (
-    "DaySkyHDRI041B", "OutdoorHDRI066", "aristea_wreck_puresky", "blender_city", "hilly_terrain_01",
-    "immenstadter_horn", "kloppenheim_05", "noon_grass", "potsdamer_platz", "rooitou_park",
+    "DaySkyHDRI041B", "OutdoorHDRI066", "aristea_wreck_puresky", "hilly_terrain_01",
+    "immenstadter_horn", "kloppenheim_05", "noon_grass", "rooitou_park",
 )  # fmt: skip
 """Sky photographs by day, looked for in the folder ``sky`` of the textures."""
 

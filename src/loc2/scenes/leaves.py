@@ -36,9 +36,10 @@ def _variant(kind: str, variant: int) -> Material:
             light = 255 * rng.uniform(0.5, 1.0)
             _leaf(shade, alpha, spot, np.pi / 2 + lean, rise, rng.uniform(1.0, 2.2), light)
     elif kind == "twigs":
-        for _ in range(26):
-            a = rng.uniform(0.1, 0.9, 2) * SIZE
-            _leaf(shade, alpha, a, rng.uniform(0, 3.14), rng.uniform(12, 40), 0.8, 120.0)
+        for _ in range(34):
+            spot = rng.uniform(0.15, 0.85, 2) * SIZE
+            angle = rng.normal() * 0.7 + np.pi / 2
+            _leaf(shade, alpha, spot, angle, rng.uniform(10, 34), 0.55, 120.0)
     else:
         count, long, wide = {
             "broad": (170, 9.0, 5.0), "slender": (200, 13.0, 2.2), "needles": (320, 11.0, 1.3),

@@ -28,7 +28,7 @@ def draw_ground_look(rng: np.random.Generator, panorama: bool) -> Development:
         blur_px=float(rng.uniform(0.15, 0.5) if sharp else rng.uniform(0.4, 1.0)),
         resolution=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.25 else 1.0,
         noise=float(rng.exponential(0.008)),
-        contrast=float(rng.uniform(0.95, 1.5)),
+        contrast=float(rng.uniform(1.0, 1.6)),
         saturation=float(rng.uniform(0.7, 1.3)),
         sharpening=float(rng.uniform(0.3, 1.3)) if sharp else 0.0,
         jpeg_quality=int(rng.integers(55, 95)),
@@ -41,28 +41,28 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
     noise, quality = float(rng.exponential(0.008)), int(rng.integers(45, 95))
     if family == "crisp":
         return Development(
-            exposure_ev=float(np.clip(rng.normal(-1.25, 0.5), -2.4, 0.0)),
+            exposure_ev=float(np.clip(rng.normal(-0.95, 0.45), -2.1, 0.2)),
             white_balance=_balance(rng, 0.08, 0.03), veil=float(rng.uniform(0.0, 0.015)),
-            blur_px=float(rng.uniform(0.15, 0.5)), contrast=float(rng.uniform(1.0, 1.5)),
+            blur_px=float(rng.uniform(0.15, 0.5)), contrast=float(rng.uniform(1.2, 1.9)),
             saturation=float(rng.uniform(0.5, 1.1)), sharpening=float(rng.uniform(0.6, 2.2)),
             noise=noise, jpeg_quality=quality,
         )  # fmt: skip
     if family == "satellite":
         return Development(
-            exposure_ev=float(np.clip(rng.normal(-0.9, 0.5), -2.2, 0.2)),
+            exposure_ev=float(np.clip(rng.normal(-0.7, 0.45), -2.0, 0.3)),
             white_balance=_balance(rng, 0.12, 0.05), veil=float(rng.uniform(0.0, 0.03)),
             veil_rgb=(0.7, 0.85, 1.3), blur_px=float(rng.uniform(0.6, 1.3)),
-            resolution=float(rng.uniform(0.3, 0.7)), contrast=float(rng.uniform(1.2, 1.8)),
+            resolution=float(rng.uniform(0.3, 0.7)), contrast=float(rng.uniform(1.4, 2.2)),
             saturation=float(rng.uniform(0.6, 1.2)), sharpening=float(rng.uniform(0.4, 1.8)),
             noise=noise, jpeg_quality=quality,
         )  # fmt: skip
     hazy = family == "hazy"
     return Development(
-        exposure_ev=float(np.clip(rng.normal(-0.8, 0.45), -2.0, 0.5)),
+        exposure_ev=float(np.clip(rng.normal(-0.65, 0.4), -1.8, 0.5)),
         white_balance=_balance(rng, 0.09, 0.03),
         veil=float(rng.uniform(0.04, 0.14) if hazy else rng.uniform(0.0, 0.02)),
         veil_rgb=(0.75, 0.9, 1.1), blur_px=float(rng.uniform(0.3, 1.0)),
         resolution=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.35 else 1.0,
-        contrast=float(rng.uniform(0.9, 1.4)), saturation=float(rng.uniform(0.6, 1.3)),
+        contrast=float(rng.uniform(1.05, 1.7)), saturation=float(rng.uniform(0.6, 1.3)),
         sharpening=float(rng.uniform(0.0, 1.2)), noise=noise, jpeg_quality=quality,
     )  # fmt: skip

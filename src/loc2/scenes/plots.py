@@ -87,9 +87,7 @@ class Occupancy:
 
     def at(self, points: Float64) -> NDArray[np.uint8]:
         """Return the values at (N, 2) points, 255 outside."""
-        col = np.floor((points[:, 0] - self.grid.west_m) / self.grid.cell_m).astype(int)
-        row = np.floor((self.grid.north_m - points[:, 1]) / self.grid.cell_m).astype(int)
-        inside = (col >= 0) & (row >= 0) & (col < self.grid.width) & (row < self.grid.height)
+        row, col, inside = self.grid.cells(points)
         values = self.taken[np.where(inside, row, 0), np.where(inside, col, 0)]
         return np.where(inside, values, 255).astype(np.uint8)
 

@@ -45,6 +45,15 @@ class Grid:
         half = size * cell_m / 2
         return cls(float(center[0]) - half, float(center[1]) + half, cell_m, size, size)
 
+    def cells(
+        self, points: NDArray[np.floating]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Return rows and columns of (N, 2) points, and which of them lie on the grid."""
+        col = np.floor((points[:, 0] - self.west_m) / self.cell_m).astype(np.int64)
+        row = np.floor((self.north_m - points[:, 1]) / self.cell_m).astype(np.int64)
+        inside = (col >= 0) & (row >= 0) & (col < self.width) & (row < self.height)
+        return row, col, inside
+
 
 def rings_of(geometry: BaseGeometry) -> list[Float64]:
     """Return the (N, 2) rings, outer and inner, of all polygons of a geometry."""
@@ -78,22 +87,33 @@ def fill(raster: UInt8, grid: Grid, edges: Float64, value: int) -> None:
 @njit(cache=True, nogil=True)
 def _fill(raster, west, north, cell, edges, value):  # type: ignore[no-untyped-def]
     rows, cols = raster.shape
-    top, bottom = -1e18, 1e18
-    for e in range(len(edges)):
-        top = max(top, edges[e, 1], edges[e, 3])
-        bottom = min(bottom, edges[e, 1], edges[e, 3])
-    first = max(0, math.floor((north - top) / cell))
+    tops = np.maximum(edges[:, 1], edges[:, 3])
+    order = np.argsort(-tops)
+    bottom = min(edges[:, 1].min(), edges[:, 3].min())
+    first = max(0, math.floor((north - tops[order[0]]) / cell))
     last = min(rows - 1, math.ceil((north - bottom) / cell))
     crossings = np.empty(len(edges))
+    active = np.empty(len(edges), np.int64)
+    alive, entered = 0, 0
     for row in range(first, last + 1):
         y = north - (row + 0.5) * cell
-        count = 0
-        for e in range(len(edges)):
+        while entered < len(order) and tops[order[entered]] > y:
+            active[alive] = order[entered]
+            alive += 1
+            entered += 1
+        count, kept = 0, 0
+        for i in range(alive):
+            e = active[i]
             y0, y1 = edges[e, 1], edges[e, 3]
+            if min(y0, y1) > y:
+                continue  # below its lower end: never crossed again
+            active[kept] = e
+            kept += 1
             if (y0 <= y) != (y1 <= y):
                 t = (y - y0) / (y1 - y0)
                 crossings[count] = edges[e, 0] + t * (edges[e, 2] - edges[e, 0])
                 count += 1
+        alive = kept
         ordered = np.sort(crossings[:count])
         for k in range(0, count - 1, 2):
             a = math.ceil((ordered[k] - west) / cell - 0.5)

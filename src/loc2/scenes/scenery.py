@@ -91,14 +91,16 @@ def _street_trees(rng: np.random.Generator, road: Road, gaps: list[tuple[float, 
     lines = [side * left for side in (1, -1) if rng.random() < 0.85]
     if road.median_m > 2.0 and rng.random() < 0.7:
         lines.append(0.0)
+    mouths = np.array(planner.inventory.mouths).reshape(-1, 3)
     for start, end in gaps_removed(0.0, road.line.length, gaps):
         for offset in lines:
             station = start + float(rng.uniform(2, spacing))
             while station < end - 3:
                 at = road.line.side_point(station, offset)
                 taken = planner.occupied.at(at[None])[0]
-                clear = all(math.hypot(at[0] - m[0], at[1] - m[1]) > m[2] + 1.0
-                            for m in planner.inventory.mouths)  # fmt: skip
+                clear = len(mouths) == 0 or bool(
+                    (np.hypot(*(mouths[:, :2] - at).T) > mouths[:, 2] + 1.0).all()
+                )
                 if np.abs(at).max() < REACH_M and taken not in (2, 3) and clear:
                     height = float(
                         np.clip(size * math.exp(rng.normal() * 0.2), low * 0.6, high * 1.2)

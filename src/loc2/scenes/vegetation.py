@@ -42,17 +42,17 @@ class Prototype:
 
     Attributes:
         species: its kind.
-        wood: trunk and branches.
-        crowns: leaf cards, fewer and larger from first to last.
-        core: dark masses inside the crown that keep the sky from showing through.
-        spread: radius of the crown over its height.
+        wood: trunk and branches, by level of detail.
+        crowns: leaf cards, fewer and larger with the level of detail; none for dead trees.
+        cores: dark masses inside the crown that keep the sky from showing through, by level.
+        twigs: what shows in winter in place of leaves; None for evergreens.
     """
 
     species: str
-    wood: Mesh
+    wood: tuple[Mesh, Mesh, Mesh]
     crowns: tuple[Mesh, ...]
-    core: Mesh | None
-    spread: float
+    cores: tuple[Mesh, ...]
+    twigs: Mesh | None
 
 
 CARDS = (110, 48, 20)
@@ -68,12 +68,15 @@ def draw_prototype(rng: np.random.Generator, species: str, library: TextureLibra
         return _tuft(rng)
     lobes, trunk_top = _lobes(rng, species)
     wood = _wood(rng, species, lobes, trunk_top, bark)
-    spread = float(np.max(np.hypot(lobes[:, 0], lobes[:, 1]) + lobes[:, 3]))
+    centres, outward, size = _cards(rng, species, lobes)
+    twigs = None
+    if species not in EVERGREEN:
+        bare = leaf_material(rng, "twigs")
+        twigs = _card_mesh(rng, centres[:45], outward[:45], size[:45] * 1.3, bare, hang=False)
     if species == "dead":
-        return Prototype(species, wood, (), None, spread)
+        return Prototype(species, wood, (), (), twigs)
     kind = {"conifer": "needles", "eucalypt": "slender"}.get(species, "broad")
     material = leaf_material(rng, kind)
-    centres, outward, size = _cards(rng, species, lobes)
     crowns = []
     for count in CARDS:
         grow = np.sqrt(CARDS[0] / count) * (0.92 if count < CARDS[0] else 1.0)
@@ -81,11 +84,24 @@ def draw_prototype(rng: np.random.Generator, species: str, library: TextureLibra
             _card_mesh(rng, centres[:count], outward[:count], size[:count] * grow, material,
                        hang=species in ("conifer", "eucalypt"))
         )  # fmt: skip
-    core = None
-    if species not in ("eucalypt",) or rng.random() < 0.4:
+    cores: tuple[Mesh, ...] = ()
+    if species != "eucalypt" or rng.random() < 0.4:
         shrink = 0.5 if species == "eucalypt" else 0.72
-        core = merge([_blob(lobe, shrink, material) for lobe in lobes[:6]])
-    return Prototype(species, wood, tuple(crowns), core, spread)
+        large = lobes[np.argsort(-lobes[:, 3])]
+        far = [_whole(lobes)] if species not in ("conifer", "poplar") else large[:4:2]
+        cores = tuple(
+            merge([_blob(lobe, shrink, material, level) for lobe in picked])
+            for level, picked in enumerate((large[:6], large[:4], far))
+        )
+    return Prototype(species, wood, tuple(crowns), cores, twigs)
+
+
+def _whole(lobes: Float64) -> Float64:
+    """Return one ellipsoid in place of all lobes."""
+    low = (lobes[:, :3] - lobes[:, [3, 3, 4]]).min(0)
+    high = (lobes[:, :3] + lobes[:, [3, 3, 4]]).max(0)
+    half = (high - low) / 2
+    return np.array([*((low + high) / 2), (half[0] + half[1]) / 2, half[2]])
 
 
 def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
@@ -121,8 +137,9 @@ def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
 
 def _wood(
     rng: np.random.Generator, species: str, lobes: Float64, top: float, bark: Material
-) -> Mesh:
-    out = MeshBuilder()
+) -> tuple[Mesh, Mesh, Mesh]:
+    """Return trunk and branches by level of detail."""
+    out, trunk = MeshBuilder(), MeshBuilder()
     thick = {"spreading": 0.034, "bush": 0.012, "conifer": 0.02}.get(species, 0.024)
     thick *= float(rng.uniform(0.8, 1.3))
     tint = (1.0, 1.0, 1.0)
@@ -135,18 +152,18 @@ def _wood(
     )
     taper = 0.6 if species != "conifer" else 0.15
     out.tube((0, 0, -0.03), fork, thick, thick * taper, bark, TREE, tint, sides=6, repeat_m=0.15)
+    trunk.tube((0, 0, -0.03), fork, thick, thick * taper, bark, TREE, tint, sides=4, repeat_m=0.15)
     if species not in ("conifer", "poplar", "bush"):
         for lobe in lobes:
             end = lobe[:3] * np.array([0.9, 0.9, 1.0])
-            out.tube(
-                fork, end, thick * 0.45, thick * 0.12, bark, TREE, tint, sides=4, repeat_m=0.15
-            )
+            out.tube(fork, end, thick * 0.4, thick * 0.08, bark, TREE, tint, sides=4, repeat_m=0.15)
             if species == "dead":
                 for _ in range(5):
                     tip = end + rng.normal(size=3) * lobe[3] * np.array([0.7, 0.7, 0.5])
                     start = fork + (end - fork) * rng.uniform(0.4, 1.0)
                     out.tube(start, tip, thick * 0.16, thick * 0.03, bark, TREE, tint, 3, 0.15)
-    return out.build()
+    coarse = trunk.build()
+    return out.build(), coarse, coarse
 
 
 def _cards(
@@ -196,9 +213,10 @@ def _card_mesh(
     return quad_mesh(corners, uv, material, np.full(count, TREE, np.uint8), tint * depth, normals)
 
 
-def _blob(lobe: Float64, shrink: float, material: Material) -> Mesh:
+def _blob(lobe: Float64, shrink: float, material: Material, level: int) -> Mesh:
     """Return a dark ellipsoid; its texture is the leaves' own without their gaps."""
-    lat, lon = np.array([-0.9, -0.3, 0.4, 1.0]) * 1.2, np.linspace(0, 2 * np.pi, 7)
+    lat = np.array([-0.9, -0.3, 0.4, 1.0] if level == 0 else [-0.9, 0.2, 1.0]) * 1.2
+    lon = np.linspace(0, 2 * np.pi, 7 if level == 0 else 6)
     ring = np.stack(
         (np.cos(lat)[:, None] * np.cos(lon), np.cos(lat)[:, None] * np.sin(lon),
          np.sin(lat)[:, None] + 0 * lon), -1
@@ -250,7 +268,8 @@ def _palm(rng: np.random.Generator, bark: Material, library: TextureLibrary) -> 
     normals = np.tile((way * 0.3 + np.array([0, 0, 1.0]))[:, None], (2, 4, 1))
     crown = quad_mesh(quads, uv, material, np.full(2 * count, TREE, np.uint8),
                       np.ones((2 * count, 3)), normals)  # fmt: skip
-    return Prototype("palm", out.build(), (crown, crown, crown), None, reach)
+    wood = out.build()
+    return Prototype("palm", (wood, wood, wood), (crown, crown, crown), (), None)
 
 
 def _tuft(rng: np.random.Generator) -> Prototype:
@@ -265,9 +284,7 @@ def _tuft(rng: np.random.Generator) -> Prototype:
     normals = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (3, 4, 3))
     crown = quad_mesh(quads, uv, material, np.full(3, SemanticClass.TERRAIN, np.uint8),
                       np.ones((3, 3)), normals)  # fmt: skip
-    nothing = MeshBuilder()
-    nothing.quads(quads[:1] * 0.0, uv[:1], material, SemanticClass.TERRAIN)
-    return Prototype("tuft", nothing.build(), (crown, crown, crown), None, 0.75)
+    return Prototype("tuft", (crown, crown, crown), (crown, crown, crown), (), None)
 
 
 def plant(
@@ -292,12 +309,16 @@ def plant(
     """
     scales = np.repeat(heights[:, None], 3, 1)
     parts = []
-    if (detail < 2 or bare) and prototype.species != "tuft":
-        brown = np.broadcast_to(np.array([1.0, 1.0, 1.0]), (len(positions), 3))
-        parts.append(instances(prototype.wood, positions, angles, scales, brown))
+    if prototype.species != "tuft":
+        level = detail if not bare else 0
+        white = np.ones((len(positions), 3))
+        parts.append(instances(prototype.wood[level], positions, angles, scales, white))
     if bare or not prototype.crowns:
+        if prototype.twigs is not None:
+            brown = np.broadcast_to(np.array([0.5, 0.42, 0.36]), (len(positions), 3))
+            parts.append(instances(prototype.twigs, positions, angles, scales, brown))
         return parts
     parts.append(instances(prototype.crowns[detail], positions, angles, scales, tints))
-    if prototype.core is not None:
-        parts.append(instances(prototype.core, positions, angles, scales, tints))
+    if prototype.cores:
+        parts.append(instances(prototype.cores[detail], positions, angles, scales, tints))
     return parts

@@ -135,29 +135,34 @@ class World:
         return Day(wear, tuple(cars), autumn, bare, float(np.exp(rng.normal() * 0.15)),
                    int(rng.integers(2**31)))  # fmt: skip
 
-    def ground_classes(self, points: NDArray[np.floating]) -> UInt8:
-        """Return (N,) semantic classes of the ground at (N, 2) world points, markings included."""
-        west, south = points.min(0) - 1.0
-        east, north = points.max(0) + 1.0
-        west, south = max(west, -120.0), max(south, -120.0)
-        east, north = min(east, 120.0), min(north, 120.0)
+    def ground_classes(self, points: NDArray[np.floating], cell_m: float) -> UInt8:
+        """Return the classes of the ground, lines on roads included.
+
+        Args:
+            points: (N, 2) world points, metres.
+            cell_m: resolution near the origin; beyond 130 m it is 1 m, and lines are left out.
+
+        Returns:
+            (N,) semantic classes.
+        """
         table = np.array([s.semantic for s in self.plan.surfaces], np.uint8)
         classes = np.full(len(points), SemanticClass.TERRAIN, np.uint8)
-        cell = 0.1
-        grid = Grid(
-            west, north, cell, int((east - west) / cell) + 1, int((north - south) / cell) + 1
-        )
-        col = np.floor((points[:, 0] - grid.west_m) / cell).astype(int)
-        row = np.floor((grid.north_m - points[:, 1]) / cell).astype(int)
-        near = (col >= 0) & (row >= 0) & (col < grid.width) & (row < grid.height)
-        if near.any():
+        coarse = Grid.around(np.zeros(2), 400.0, 1.0)
+        row, col, inside = coarse.cells(points)
+        classes[inside] = table[self.plan.index_raster(coarse)][row[inside], col[inside]]
+        low = np.maximum(points.min(0) - 1.0, -130.0)
+        high = np.minimum(points.max(0) + 1.0, 130.0)
+        width, height = (np.maximum(high - low, 0.0) / cell_m).astype(int) + 1
+        grid = Grid(float(low[0]), float(high[1]), cell_m, int(width), int(height))
+        row, col, inside = grid.cells(points)
+        if inside.any():
             index = table[self.plan.index_raster(grid)]
             paint = [n for n in PAINTS if n in self.plan.strokes]
             if paint:
                 cover = self.plan.coverage(grid, paint)[0].max(0)
-                index = np.where((cover > 110) & (index == SemanticClass.ROAD),
-                                 np.uint8(SemanticClass.MARKING), index)  # fmt: skip
-            classes[near] = index[row[near], col[near]]
+                line = (cover > 110) & (index == SemanticClass.ROAD)
+                index[line] = SemanticClass.MARKING
+            classes[inside] = index[row[inside], col[inside]]
         return classes
 
     def mesh(
