@@ -17,7 +17,9 @@ from loc2.pose.posterior import PosePrior
 from loc2.pose.ransac import ransac, residuals_m, soft_inliers
 from loc2.pose.similarity import weighted_similarity
 from loc2.pose.solve import MatchList, Solver, solve
+from loc2.pose.voting import vote
 from tests.test_pose_similarity import from_published
+from tests.test_pose_voting import CELL_M, scene
 
 F9 = Path(__file__).parent / "fixtures" / "f9_ransac.npz"
 
@@ -159,3 +161,17 @@ def test_bad_input_is_refused() -> None:
     empty = MatchList(matches.source, matches.target, torch.zeros_like(matches.weights))
     with pytest.raises(ValueError, match="at least two"):
         solve(empty, half_size_m=(35, 35), solver="ransac")
+
+
+def test_nothing_is_created_away_from_the_inputs() -> None:
+    """Every tensor made on the way names its device: on "meta" nothing could be computed."""
+    trial = synthetic.make_trial(0, outliers=0.5)
+    scores, bev, _, _ = scene(0, points=40)
+    prior = PosePrior(30.0, 20.0, (0.0, 0.0), 10.0)
+    with torch.device("meta"):
+        for solver in ("ransac", "voting", "procrustes"):
+            found = solve(trial.matches, half_size_m=(35, 35), solver=solver, scale=(0.5, 2.0))
+            assert found.posterior.probability.device.type == "cpu"
+        voted = vote(scores, bev, cell_size_m=CELL_M, scale=(0.8, 1.2), prior=prior)
+        assert voted.heatmap(4, 4, (36.0, 36.0)).device.type == "cpu"
+        assert voted.heading_histogram(8).device.type == "cpu"

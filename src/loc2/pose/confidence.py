@@ -39,8 +39,9 @@ class Statistics:
         peak_height: by how many standard deviations the evidence at the pose exceeds that of
             random poses; logarithm.
         peak_gap: by how many it exceeds the second mode's; logarithm.
+        rivalry: t-statistic of the lead over the other modes, between -5 and 5.
         inlier_share: share of the matches' weight that agrees with the pose.
-        match_weight: mean weight of the matches, as the complement of the dustbin's share.
+        match_weight: logarithm of the mean weight of the matches; low where the dustbin took them.
         azimuth_spread: directions in which inliers lie, 1 for all around and 0 for one.
         range_spread: standard deviation of the logarithm of the inliers' distances.
         inside: share of the matches' weight that the pose puts inside the window.
@@ -53,6 +54,7 @@ class Statistics:
     spread_deg: float
     peak_height: float
     peak_gap: float
+    rivalry: float
     inlier_share: float
     match_weight: float
     azimuth_spread: float
@@ -126,8 +128,9 @@ def statistics(
         spread_deg=0.5 * math.log(float(spread_deg) + 0.01),
         peak_height=math.log1p(max(height, 0.0)),
         peak_gap=math.log1p(max(gap, 0.0)),
+        rivalry=min(max(posterior.rivalry, -5.0), 5.0),
         inlier_share=float(agreeing.sum() / total),
-        match_weight=float(weights.mean()) if len(weights) else 0.0,
+        match_weight=math.log(float(weights.mean()) + 1e-6) if len(weights) else -14.0,
         azimuth_spread=1.0 - float(resultant),
         range_spread=float(((agreeing @ (log_range - mean).square()) / agreed).sqrt()),
         inside=float((weights * within).sum() / total),

@@ -35,6 +35,10 @@ class Votes:
     value: Tensor
 
 
+SECTORS = 8
+"""Directions from the camera, 45 degrees each."""
+
+
 class Evidence(Protocol):
     """What the search and the posterior need to know about the matches."""
 
@@ -63,6 +67,9 @@ class Evidence(Protocol):
 
     def background(self, poses: Tensor) -> Tensor:
         """Return (P,) what the votes leave out, at low resolution."""
+
+    def by_direction(self, poses: Tensor) -> Tensor:
+        """Return (P, SECTORS) the evidence split by direction as seen from the camera."""
 
 
 def log_likelihood_ratio(cell_probability: Tensor, dustbin_probability: Tensor) -> Tensor:
@@ -160,17 +167,23 @@ class DenseEvidence:
         """Return (P,) the evidence that is not among the votes, pooled over cells and points."""
         return self._lookup(self._coarse, self._coarse_bev, poses)
 
+    def by_direction(self, poses: Tensor) -> Tensor:
+        """Return (P, SECTORS) the evidence split by direction as seen from the camera."""
+        each = self._each(self._scores, self._bev, poses.to(self._bev))
+        return each.T @ _sector(self._bev)
+
     def _lookup(self, maps: Tensor, bev: Tensor, poses: Tensor) -> Tensor:
-        poses = poses.to(bev)
+        chunks = torch.split(poses.to(bev), max(1, _CHUNK // len(bev)))
+        parts = [self._each(maps, bev, chunk).sum(0) for chunk in chunks]
+        return torch.cat(parts) if parts else bev.new_zeros(0)
+
+    def _each(self, maps: Tensor, bev: Tensor, poses: Tensor) -> Tensor:
+        """Return (G, P) the interpolated score of each point under each pose."""
         half = bev.new_tensor(self.half_size_m) * bev.new_tensor((1.0, -1.0))
-        parts = []
-        for chunk in torch.split(poses, max(1, _CHUNK // len(bev))):
-            points = local_to_aerial(bev, chunk[:, 2], chunk[:, :2], chunk[:, 3])  # (P, G, 2)
-            # grid_sample's [-1, 1] spans the window's outer edges, x right and y down.
-            where = (points / half).transpose(0, 1)[:, :, None]
-            found = functional.grid_sample(maps[:, None], where, align_corners=False)
-            parts.append(found[:, 0, :, 0].sum(0))
-        return torch.cat(parts) if parts else poses.new_zeros(0)
+        points = local_to_aerial(bev, poses[:, 2], poses[:, :2], poses[:, 3])  # (P, G, 2)
+        # grid_sample's [-1, 1] spans the window's outer edges, x right and y down.
+        where = (points / half).transpose(0, 1)[:, :, None]
+        return functional.grid_sample(maps[:, None], where, align_corners=False)[:, 0, :, 0]
 
     def _strongest(self, max_votes: int) -> tuple[Votes, float, tuple[Tensor, Tensor]]:
         """Return the votes, the share of evidence left out, and the votes' (point, cell)."""
@@ -287,14 +300,15 @@ class MatchEvidence:
 
     def score(self, poses: Tensor) -> Tensor:
         """Return the (P,) log-likelihood ratio of each pose against "all matches are wrong"."""
-        parts = []
-        size = max(1, _CHUNK // max(1, len(self.source)))
-        for chunk in torch.split(poses.to(self.source), size):
-            moved = local_to_aerial(self.source, chunk[:, 2], chunk[:, :2], chunk[:, 3])
-            squared = (moved - self.target).square().sum(-1)
-            inlier = torch.exp(squared * (-0.5 / self.noise_m**2))
-            parts.append(torch.log1p(self._gain * inlier) @ self.weights)
+        chunks = torch.split(poses.to(self.source), max(1, _CHUNK // max(1, len(self.source))))
+        parts = [self._each(chunk) @ self.weights for chunk in chunks]
         return torch.cat(parts) if parts else self.source.new_zeros(0)
+
+    def _each(self, poses: Tensor) -> Tensor:
+        """Return (P, N) the log-likelihood ratio of each match under each pose."""
+        moved = local_to_aerial(self.source, poses[:, 2], poses[:, :2], poses[:, 3])
+        squared = (moved - self.target).square().sum(-1)
+        return torch.log1p(self._gain * torch.exp(squared * (-0.5 / self.noise_m**2)))
 
     def fitted(self, pose: Tensor, *, parameters: int, rounds: int = 10) -> MatchEvidence:
         """Return the same matches with noise and share of inliers estimated at the (4,) pose.
@@ -328,4 +342,15 @@ class MatchEvidence:
 
     def background(self, poses: Tensor) -> Tensor:
         """Return zeros: nothing is left out."""
-        return torch.zeros(len(poses)).to(self.source)
+        return self.source.new_zeros(len(poses))
+
+    def by_direction(self, poses: Tensor) -> Tensor:
+        """Return (P, SECTORS) the evidence split by direction as seen from the camera."""
+        return (self._each(poses.to(self.source)) * self.weights) @ _sector(self.source)
+
+
+def _sector(bev: Tensor) -> Tensor:
+    """Return (N, SECTORS) one at the sector of each (N, 2) point, else zero."""
+    turn = torch.atan2(bev[:, 0], bev[:, 1]) / (2 * math.pi) + 0.5
+    index = (turn * SECTORS).long().clamp(0, SECTORS - 1)
+    return functional.one_hot(index, SECTORS).to(bev)

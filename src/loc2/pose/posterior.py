@@ -108,6 +108,9 @@ class PosePosterior:
         chance_mean: mean evidence of poses spread evenly over the window, all headings, and the
             scales that were searched; what a wrong pose scores.
         chance_deviation: its standard deviation.
+        rivalry: how surely the best-scored mode beats the others, whatever the evidence's scale:
+            the smallest t-statistic, over the other modes, of the difference in evidence of the
+            directions from the camera. Infinite where there is no other mode.
     """
 
     modes: tuple[PoseMode, ...]
@@ -119,6 +122,7 @@ class PosePosterior:
     log_evidence: float = math.nan
     chance_mean: float = math.nan
     chance_deviation: float = math.nan
+    rivalry: float = math.nan
 
     @property
     def pose(self) -> Pose:

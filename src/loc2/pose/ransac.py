@@ -163,7 +163,7 @@ def _draw(
     poses, scores = source.new_zeros(0, 4), source.new_zeros(0)
     drawn = 0
     while drawn < max_draws:
-        uniform = torch.rand(2, _DRAWS, generator=generator, dtype=torch.float64)
+        uniform = torch.rand(2, _DRAWS, generator=generator, dtype=torch.float64, device="cpu")
         first, second = torch.searchsorted(cumulative, uniform.to(cumulative)).clamp(
             max=len(share) - 1
         )

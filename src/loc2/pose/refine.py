@@ -55,7 +55,7 @@ class SearchSteps:
         """(D,) spacing of (east, north, heading) and, where it is free, the scale's logarithm."""
         free = self.scale[1] > self.scale[0]
         values = (self.position_m, self.position_m, self.heading_deg)
-        return torch.tensor((*values, self.log_scale) if free else values)
+        return torch.tensor((*values, self.log_scale) if free else values, device="cpu")
 
     def moved(self, poses: Tensor, offsets: Tensor) -> Tensor:
         """Return (P, 4) poses plus (P, D) offsets of (east, north, heading, log scale)."""
@@ -235,6 +235,7 @@ def integrate(
         log_evidence=float(total),
         chance_mean=float(chance.mean()),
         chance_deviation=float(chance.std()),
+        rivalry=_rivalry(evidence.by_direction(modes)),
     )
 
 
@@ -324,6 +325,17 @@ def _first_owner(poses: Tensor, modes: Tensor, nms: tuple[float, float]) -> Tens
     near &= heading_offset_deg(poses[:, None, 2], modes[None, :, 2]).abs() <= nms[1]
     first = near.to(torch.uint8).argmax(1)
     return torch.where(near.any(1), first, torch.full_like(first, -1))
+
+
+def _rivalry(by_direction: Tensor) -> float:
+    """Return the smallest t-statistic of the first row's lead over the others.
+
+    Points in one direction see the same thing and are not independent; directions nearly are.
+    """
+    if len(by_direction) < 2:
+        return math.inf
+    lead = by_direction[0] - by_direction[1:]
+    return float((lead.sum(1) / lead.square().sum(1).sqrt().clamp(min=1e-9)).min())
 
 
 def _moments(poses: Tensor, probability: Tensor, mode: Tensor) -> Tensor:

@@ -169,6 +169,8 @@ def scan(
     grid = PoseGrid.over(evidence.half_size_m, prior, heading_step_deg, position_step_m)
     scales, log_step = _scales(scale, evidence.half_size_m, position_step_m)
     votes = evidence.votes
+    # A vote counts for the positions in a cell of the evidence, whatever the grid's spacing.
+    gain = (evidence.resolution_m / position_step_m) ** 2
     found: list[tuple[Tensor, Tensor]] = []
     rest: list[tuple[Tensor, Tensor]] = []
     tails: list[Tensor] = []
@@ -177,7 +179,7 @@ def scan(
         if i % 3 == 0:  # smooth by construction: it may lag behind by a scale
             background = grid.background(evidence, scales[min(i + 1, len(scales) - 1)])
             background = background + grid.log_prior(prior, votes.source.device)
-        volume = grid.count(votes, value) + background
+        volume = gain * grid.count(votes, value) + background
         found.append(grid.maxima(volume, value, count=64))
         rest.append(grid.best(volume, value, count=_REST if len(scales) == 1 else _REST // 4))
         tails.append(_log_tail(volume, rest[-1][1]))
