@@ -178,8 +178,8 @@ def _errors_table(
 ) -> Table:
     table = Table(title=title)
     table.add_column("method")
-    for heading in ("location, m\nmean", "\nmedian", "heading, °\nmean", "\nmedian"):
-        table.add_column(heading, justify="right")
+    for title_of_column in ("location, m\nmean", "\nmedian", "heading, °\nmean", "\nmedian"):
+        table.add_column(title_of_column, justify="right")
     table.add_column("note")
     for row in rows:
         errors = (
@@ -203,7 +203,7 @@ def _recalls_table(rows: tuple[PublishedRow, ...], own: str, figures: dict[str, 
         table.add_column(heading, justify="right")
     for row in rows:
         if row.recalls:
-            table.add_row(row.method, *("-" if r is None else f"{r:g}" for r in row.recalls))
+            table.add_row(row.method, *("-" if r is None else _percent(r) for r in row.recalls))
     table.add_section()
     table.add_row(own, *(f"{100 * figures[name]:.1f}" for name in RECALL_NAMES))
     return table
@@ -215,3 +215,7 @@ def _figure(value: float | None) -> str:
 
 def _plain(value: float | int) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2f}".removesuffix("0")
