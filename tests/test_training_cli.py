@@ -111,7 +111,7 @@ def test_pairs_without_a_cache_and_with_adapters(manifest: Path, tmp_path: Path)
     changes = (
         f"data.manifest={manifest}",
         "data.use_cache=false",
-        "data.validation_share=0",  # else the start may be the best, and be what is saved
+        "data.validation_share=0",  # so that the last weights are kept, not the best
         "tuning.mode=adapters",
         "tuning.blocks=1",
         "optim.epochs=1",

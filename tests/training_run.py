@@ -25,6 +25,7 @@ from loc2.training.poses import PoseSampling
 
 DIM, ROWS, COLS, SIDE, CELL_M = 24, 5, 16, 14, 2.0
 VARIANT = "test_tiny"
+VARIANTS[VARIANT] = VitConfig(embed_dim=DIM, depth=1, num_heads=2)  # for saving and loading too
 
 
 def invented_cells(index: int) -> Cells:
@@ -121,8 +122,6 @@ def make_trainer(
     **options: Any,
 ) -> Trainer:
     """Build a trainer over a tiny network."""
-    # It stays known: what a run saves is built from its configuration again.
-    VARIANTS[VARIANT] = VitConfig(embed_dim=DIM, depth=1, num_heads=2)
     torch.manual_seed(7)
     model = Loc2Model(config.model.model_copy(update={"backbone": VARIANT}))
     model.backbone.requires_grad_(False)

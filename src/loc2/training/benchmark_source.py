@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from loc2.data.kitti import KittiDataset
-from loc2.data.samples import SampleSource
+from loc2.data.kitti import KittiDataset, Noise
+from loc2.data.samples import Sample, draw
 from loc2.data.vigor import Area, VigorDataset
 from loc2.training.pairs import TrainingPair
 from loc2.training.splits import group_by_distance, lat_lon_in_name, lat_lon_to_m, split_groups
@@ -19,33 +20,39 @@ class BenchmarkSource:
     """Some samples of a benchmark.
 
     Args:
-        dataset: where they are read from.
-        indices: which.
+        ids: names of all samples of the data set.
+        load: reads a sample by its index and the number of its draw.
+        indices: which samples.
         camera_height_m: of the recording vehicle, metres.
         settings: text that names all that the samples depend on.
     """
 
     def __init__(
-        self, dataset: SampleSource, indices: Sequence[int], camera_height_m: float, settings: str
+        self,
+        ids: Sequence[str],
+        load: Callable[[int, int], Sample],
+        indices: Sequence[int],
+        camera_height_m: float,
+        settings: str,
     ) -> None:
-        self.dataset = dataset
+        self.load = load
         self.indices = indices
         self.camera_height_m = camera_height_m
         self.settings = settings
-        self.ids = [dataset.sample_id(i) for i in indices]
+        self.ids = [ids[i] for i in indices]
 
     @property
     def fingerprint(self) -> str:
         """The data set's settings; names are compared apart."""
         return self.settings
 
-    def __getitem__(self, index: int) -> TrainingPair:
-        """Read a sample.
+    def read(self, index: int, variant: int) -> TrainingPair:
+        """Read a sample, with its own heading or noise for every variant.
 
         Raises:
             InputError: one of its files is missing or damaged.
         """
-        sample = self.dataset.load(self.indices[index])
+        sample = self.load(self.indices[index], variant)
         return TrainingPair(
             id=sample.id,
             ground=sample.ground,
@@ -56,6 +63,25 @@ class BenchmarkSource:
             camera_height_m=self.camera_height_m,
             depth=sample.depth,
         )
+
+
+@dataclass(frozen=True)
+class _VigorLoader:
+    dataset: VigorDataset
+
+    def __call__(self, index: int, variant: int) -> Sample:
+        data = self.dataset
+        turn = draw(data.seed + variant, data.items[index].id, 1)[0]
+        return data.load(index, turn * data.heading_range_deg)
+
+
+@dataclass(frozen=True)
+class _KittiLoader:
+    dataset: KittiDataset
+
+    def __call__(self, index: int, variant: int) -> Sample:
+        data = self.dataset
+        return data.load(index, Noise(*draw(data.seed + variant, data.items[index].id, 3)))
 
 
 def vigor_sources(
@@ -87,10 +113,12 @@ def vigor_sources(
     groups = [f"{item.city} {item.satellite.name}" for item in dataset.items]
     for index, name in zip(known, near, strict=True):
         groups[index] = name
+    ids = [item.id for item in dataset.items]
     settings = f"vigor {area} {heading_range_deg} {with_depth} {seed}"
     parts = split_groups(groups, share, seed)
     train, validation = (
-        BenchmarkSource(dataset, part, VIGOR_CAMERA_HEIGHT_M, settings) for part in parts
+        BenchmarkSource(ids, _VigorLoader(dataset), part, VIGOR_CAMERA_HEIGHT_M, settings)
+        for part in parts
     )
     return train, validation
 
@@ -111,8 +139,10 @@ def kitti_sources(
         root, "train", heading_range_deg=heading_range_deg, seed=seed, with_depth=with_depth
     )
     parts = split_groups([item.drive for item in dataset.items], share, seed)
+    ids = [item.id for item in dataset.items]
     settings = f"kitti {heading_range_deg} {with_depth} {seed}"
     train, validation = (
-        BenchmarkSource(dataset, part, KITTI_CAMERA_HEIGHT_M, settings) for part in parts
+        BenchmarkSource(ids, _KittiLoader(dataset), part, KITTI_CAMERA_HEIGHT_M, settings)
+        for part in parts
     )
     return train, validation

@@ -26,6 +26,7 @@ from loc2.model import Loc2Model, ModelConfig
 from loc2.published.config import PublishedConfig
 from loc2.published.model import PublishedModel
 from loc2.training.cells import Cells, make_cells
+from loc2.training.distributed import Processes
 from loc2.training.images import ImageAugmentConfig, augment_pair
 from loc2.training.pairs import PairSource
 from loc2.training.published_objective import make_published_cells
@@ -103,6 +104,7 @@ def build_cache(
     config: CacheConfig,
     progress: Callable[[int, int], None] | None = None,
     workers: int = 0,
+    processes: Processes | None = None,
 ) -> FeatureCache:
     """Compute the features of every pair, or of those that an earlier build has left out.
 
@@ -113,6 +115,7 @@ def build_cache(
         config: how.
         progress: called with the number of pairs done and of all.
         workers: processes that read pairs ahead of the network.
+        processes: those of the run, which share the shards; this one alone by default.
 
     Returns:
         The cache, ready to read.
@@ -138,31 +141,31 @@ def build_cache(
         "source": source.fingerprint,
         "shards": names,
     }
-    _write_text(index_path, json.dumps(index, indent=1))
+    rank, count = (processes.rank, processes.count) if processes is not None else (0, 1)
+    _write_text(index_path, json.dumps(index, indent=1), rank)
+    mine = [(n, p) for k, (n, p) in enumerate(zip(names, parts, strict=True)) if k % count == rank]
     failed: list[str] = []
     done = 0
-    todo = [
-        job
-        for name, part in zip(names, parts, strict=True)
-        if not (folder / name).exists()
-        for job in part
-    ]
+    todo = [job for name, part in mine if not (folder / name).exists() for job in part]
+    total = sum(len(part) for _, part in mine)
     reader = _Reader(model.config, source, config)
     read = read_ahead(reader, todo, workers)
-    for name, part in zip(names, parts, strict=True):
+    for name, part in mine:
         path = folder / name
         if path.exists():
             failed += _shard_header(path)["failed"]
         else:
             failed += _write_shard(model, source, part, read, path, config)
         done += len(part)
-        if len(failed) > config.max_failed_share * len(jobs):
+        if len(failed) > config.max_failed_share * total:
             raise InputError(
                 f"{folder}: {len(failed)} of {done} pairs are missing or broken, more than the "
                 f"{config.max_failed_share:.0%} allowed; the last: {failed[-1]}"
             )
         if progress is not None:
-            progress(done, len(jobs))
+            progress(done, total)
+    if processes is not None:
+        processes.wait()
     return FeatureCache(folder)
 
 
@@ -228,7 +231,7 @@ def read_cells(
     Raises:
         Loc2Error: the pair is missing or broken.
     """
-    pair = source[index]
+    pair = source.read(index, variant)
     if config.augment is not None:
         pair = augment_pair(pair, config.augment, config.seed * 1000 + variant)
     if isinstance(model_config, PublishedConfig):
@@ -356,7 +359,7 @@ def _shard_header(path: Path) -> dict[str, Any]:
     return header
 
 
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
+def _write_text(path: Path, text: str, rank: int) -> None:
+    partial = path.with_name(f"{path.name}.partial{rank}")
     partial.write_text(text)
     partial.replace(path)

@@ -143,8 +143,8 @@ class TrainConfig(BaseModel):
     """Everything that decides a run.
 
     Attributes:
-        weights: backbone weights (DINOv2) or a model of ours to go on from; the package's own
-            backbone if left out.
+        weights: file of backbone weights (DINOv2) or of a model to go on from, or ``default`` for
+            the package's model; the package's backbone if left out.
         method: ``loc2`` for our own model, ``published`` for the published network and losses.
         model: grids and heads of our own model.
         published: sizes of the published network; a file gives ``base`` (loc2-vigor or loc2-kitti)

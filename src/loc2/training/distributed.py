@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -10,19 +11,32 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+_LONGEST_WAIT = datetime.timedelta(days=2)  # one process may compute features that long
+
 
 class Processes:
-    """This process among those of the run.
+    """This process among those of the run; joins the others where torchrun started several.
 
     Args:
-        device: cpu for gloo, cuda for nccl.
+        device: ``cpu`` for gloo, ``cuda`` for nccl, then with the GPU of the local rank.
+
+    Attributes:
+        count: number of processes.
+        rank: number of this one.
+        device: where this one works.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: str | torch.device = "cpu") -> None:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
-        if self.count > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        self.device = torch.device(device)
+        on_gpu = self.device.type == "cuda"
+        if self.count > 1:
+            if str(self.device) == "cuda":
+                self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+                torch.cuda.set_device(self.device)
+            if not dist.is_initialized():
+                dist.init_process_group("nccl" if on_gpu else "gloo", timeout=_LONGEST_WAIT)
 
     @property
     def first(self) -> bool:
@@ -57,6 +71,11 @@ class Processes:
         gathered: list[Any] = [None] * self.count
         dist.all_gather_object(gathered, value)
         return gathered
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
 
     def close(self) -> None:
         """Leave the group."""

@@ -74,6 +74,7 @@ class Trainer:
         output: folder of the run; if it holds a checkpoint, the run goes on from there.
         report: called with every record of the log.
         metadata: goes into the saved model (licence, data).
+        processes: those that share the run; found in the environment by default.
 
     Raises:
         InputError: the folder holds a run of another configuration, or there is nothing to train
@@ -89,6 +90,7 @@ class Trainer:
         output: Path,
         report: Report | None = None,
         metadata: Mapping[str, str] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         if len(train_set) == 0:
             raise InputError("training set: holds no pairs")
@@ -100,7 +102,7 @@ class Trainer:
         self.report = report or (lambda record: None)
         self.metadata = dict(metadata or {})
         self.device = next(objective.parameters()).device
-        self.processes = Processes(self.device)
+        self.processes = processes or Processes(self.device)
         optim = config.optim
         window = config.augmentation.window_cells
         self.sampler = StepSampler(
@@ -118,6 +120,7 @@ class Trainer:
         self._started = time.monotonic()
         output.mkdir(parents=True, exist_ok=True)
         self._resume()
+        self._first_step = self.state.step
 
     @property
     def best_path(self) -> Path:
@@ -198,7 +201,7 @@ class Trainer:
             if self.state.step == 0:
                 self._validate(record)
             while self.state.step < self.last_step and not self._patience_is_over():
-                values = self._step()
+                values = self.step()
                 step = self.state.step
                 ended = step == self.last_step
                 if step % run.log_every_steps == 0 or ended:
@@ -222,8 +225,8 @@ class Trainer:
     def _patience_is_over(self) -> bool:
         return 0 < self.config.run.patience <= self.state.stale
 
-    def _step(self) -> dict[str, Any]:
-        """Do one step; return its record."""
+    def step(self) -> dict[str, Any]:
+        """Do one optimiser step; return its record for the log."""
         optim = self.config.optim
         step = self.state.step
         micros = self.sampler.step(step)

@@ -52,7 +52,7 @@ class ManifestSource:
                     digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())
         return digest.hexdigest()
 
-    def __getitem__(self, index: int) -> TrainingPair:
+    def read(self, index: int, variant: int) -> TrainingPair:
         """Read the images of a row, and its depth if it names one.
 
         Raises:

@@ -57,6 +57,12 @@ class PairSource(Protocol):
         """A text that changes whenever any pair would."""
         ...
 
-    def __getitem__(self, index: int) -> TrainingPair:
-        """Read or make the pair at an index."""
+    def read(self, index: int, variant: int) -> TrainingPair:
+        """Read or make the pair at an index.
+
+        Args:
+            index: of the pair.
+            variant: number of the draw, where the source itself draws something (a benchmark's
+                noise); otherwise it changes nothing.
+        """
         ...

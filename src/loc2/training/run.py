@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
 from loc2.errors import InputError
 from loc2.published.model import PublishedModel
 from loc2.training.base import Trainable
 from loc2.training.cache import CellModel, FeatureCache, build_cache
 from loc2.training.config import TrainConfig
 from loc2.training.data import make_sources
+from loc2.training.distributed import Processes
 from loc2.training.loop import Report, Trainer
 from loc2.training.objective import Objective
 from loc2.training.pairs import PairSource
@@ -41,9 +40,12 @@ def prepare_caches(
         device: where the backbone runs.
         progress: told how far the caches are.
     """
+    processes = Processes(device)
     model = build_published(config) if config.method == "published" else build_model(config)[0]
+    model.to(processes.device).eval()
     source, held_out = make_sources(kind, config.data, config.run.seed)
-    make_sets(config, model.to(device).eval(), source, held_out, output, progress)
+    make_sets(config, model, source, held_out, output, progress, processes)
+    processes.close()
 
 
 def train_from_config(
@@ -102,15 +104,16 @@ def train(
     Returns:
         The trainer, after its run.
     """
+    processes = Processes(device)
     model: CellModel
     if config.method == "published":
         model, trained = build_published(config), True
     else:
         model, trained = build_model(config)
     apply_tuning(model.backbone, config.tuning, config.run.seed)
-    model.to(device).eval()
+    model.to(processes.device).eval()
     train_set, validation_sets = make_sets(
-        config, model, train_source, validation_sources, output, progress
+        config, model, train_source, validation_sources, output, progress, processes
     )
     learns = config.tuning.mode != "frozen"
     objective: Trainable
@@ -127,8 +130,10 @@ def train(
             bfloat16=config.optim.bfloat16,
             own_backbone=learns or config.weights is not None,
         )
-    objective.to(torch.device(device))
-    trainer = Trainer(objective, train_set, validation_sets, config, output, report, metadata)
+    objective.to(processes.device)
+    trainer = Trainer(
+        objective, train_set, validation_sets, config, output, report, metadata, processes
+    )
     trainer.run()
     return trainer
 
@@ -140,6 +145,7 @@ def make_sets(
     held_out: Mapping[str, PairSource],
     output: Path,
     progress: Progress | None = None,
+    processes: Processes | None = None,
 ) -> tuple[CellSet, dict[str, CellSet]]:
     """Build or find the caches of a run, or read images where no cache is wanted.
 
@@ -150,6 +156,7 @@ def make_sets(
         held_out: pairs to judge by, by name.
         output: folder of the run, which holds the caches unless the configuration says otherwise.
         progress: told how far the caches are.
+        processes: those of the run, which share the work.
 
     Raises:
         InputError: a cache was made with another backbone, or there is nothing to train on.
@@ -157,7 +164,11 @@ def make_sets(
     folder = config.data.cache or output / "cache"
 
     def opened(pairs: PairSource, name: str, variants: int) -> CellSet:
-        settings = config.cache.model_copy(update={"variants": variants})
+        settings = config.cache.model_copy(update={"variants": max(variants, 1)})
+        if variants == 0 and settings.augment is not None:
+            # What is judged is turned and shifted too, but keeps its looks.
+            plain = settings.augment.model_copy(update={"appearance": 0.0})
+            settings = settings.model_copy(update={"augment": plain})
         if not config.data.use_cache:
             return ImageSet(model, pairs, settings)
 
@@ -166,9 +177,11 @@ def make_sets(
                 progress(f"features: {name}", done, total)
 
         workers = config.data.workers
-        return CachedSet([build_cache(model, pairs, folder / name, settings, told, workers)])
+        return CachedSet(
+            [build_cache(model, pairs, folder / name, settings, told, workers, processes)]
+        )
 
-    sets = {name: opened(pairs, name, 1) for name, pairs in held_out.items()}
+    sets = {name: opened(pairs, name, 0) for name, pairs in held_out.items()}
     for name, path in config.data.validation_caches.items():
         sets[name] = CachedSet([_same_backbone(FeatureCache(path), model)])
     extra = [_same_backbone(FeatureCache(path), model) for path in config.data.extra_caches]

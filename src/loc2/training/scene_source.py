@@ -32,7 +32,7 @@ class SceneSource:
         """Seeds and options."""
         return f"scenes {GENERATOR_VERSION} {self.first_seed} {len(self.ids)} {self.options}"
 
-    def __getitem__(self, index: int) -> TrainingPair:
+    def read(self, index: int, variant: int) -> TrainingPair:
         """Generate a scene."""
         pair = generate_pair(self.first_seed + index, self.options)
         depth = torch.from_numpy(pair.depth_m)

@@ -23,7 +23,8 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
     """Build the model that is trained, from backbone weights or from a model of ours.
 
     Args:
-        config: the run's; ``weights`` names the file, the packaged backbone by default.
+        config: the run's; ``weights`` names the file, or weights in the package (``default``); the
+            packaged backbone if left out.
 
     Returns:
         The model, and whether its heads were trained before.
@@ -32,6 +33,8 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
         WeightsError: the file cannot be read or is of another architecture.
     """
     path = config.weights or packaged_weights(PACKAGED_BACKBONE)
+    if not path.is_file() and packaged_weights(str(path)).is_file():
+        path = packaged_weights(str(path))
     if _format(str(path)) == "loc2":
         model, _ = load_model(path)
         if model.config.head is not None:
