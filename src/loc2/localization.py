@@ -58,6 +58,8 @@ class GroundCells:
         weight: (G,) weight in the vote, summing to 1.
         evidence: (G, h, w) float16 similarity above average; row 0 is the top of the image.
         cell_size_m: side of an aerial cell, metres; the grid is centred on the aerial image.
+        temperature: evidence over temperature is the log-probability of a cell, up to a constant
+            for each ground point.
     """
 
     ground_px: Tensor
@@ -65,6 +67,7 @@ class GroundCells:
     weight: Tensor
     evidence: Tensor
     cell_size_m: float
+    temperature: float = 0.1
 
 
 @dataclass(frozen=True)

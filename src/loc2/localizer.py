@@ -25,14 +25,12 @@ from loc2.depth import (
 )
 from loc2.errors import InputError
 from loc2.frames import (
-    Pose,
     aerial_px_to_m,
-    cell_centers_px,
-    local_to_aerial,
 )
 from loc2.inputs import CameraSpec, ImageLike, load_image, read_camera_file, resolve_camera
 from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
-from loc2.matching import GroundDescription, dual_softmax, evidence_map
+from loc2.matching import GroundDescription, evidence_map
+from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
 from loc2.model import AerialGrid, GroundGrid, Loc2Model, load_model, packaged_weights
 from loc2.pose.posterior import PosePosterior, PosePrior
 from loc2.pose.similarity import ScaleOption
@@ -48,12 +46,6 @@ PINHOLE_HEIGHT_M = 1.6
 """Camera height assumed for photos, which mostly come from hands, metres."""
 SCALE_BOUNDS = (0.7, 1.4)
 """How far a depth's scale may lie from what the camera's height implies."""
-GUIDE_M = 6.0
-"""Matches that explain a pose are looked for this near to where the pose puts a point."""
-INLIER_M = 2.5
-"""A match is an inlier when the pose brings its point this near to it (the published threshold)."""
-
-_MATCH_TEMPERATURE = 0.1
 _HEATMAP_STEP_M = 1.0
 _HEADING_BINS = 72
 
@@ -358,8 +350,10 @@ class Localizer:
                     temperature=self.model.config.vote_temperature,
                 )
             else:
-                probability, target_px = _best_cells(cells, aerial)
                 height_px, width_px = aerial.image.shape[-2:]
+                probability, target_px = likeliest_cells(
+                    cells, width_px, height_px, aerial.meters_per_pixel
+                )
                 half_m = (
                     width_px * aerial.meters_per_pixel / 2,
                     height_px * aerial.meters_per_pixel / 2,
@@ -380,7 +374,10 @@ class Localizer:
             )
             for mode in posterior.modes
         )
-        matches = _matches(cells, hypotheses[0].pose, aerial)
+        height_px, width_px = aerial.image.shape[-2:]
+        matches = explaining_matches(
+            cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
+        )
         confidence = posterior.modes[0].mass
         return Found(
             posterior, hypotheses, cells, matches, depth_map, solver or "voting", confidence
@@ -560,49 +557,6 @@ def _own_depth(
     depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * height_m
     valid[grid.top_px : grid.bottom_px] = logit > 0
     return DepthMap(depth, "range", True, valid, "own", levelled=True)
-
-
-def _best_cells(
-    cells: GroundCells, aerial: AerialFeatures, near_m: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return (G,) the probability and (G, 2) the pixels of each ground point's best aerial cell.
-
-    With (G, 2) ``near_m`` (east, north), only cells within :data:`GUIDE_M` of it are looked at.
-    """
-    height_px, width_px = aerial.image.shape[-2:]
-    _, rows, cols = cells.evidence.shape
-    scores = cells.evidence.flatten(1).T[None].float() / _MATCH_TEMPERATURE
-    probability = dual_softmax(scores, 1.0)[0]
-    span_px = cells.cell_size_m / aerial.meters_per_pixel
-    centers_px = cell_centers_px(rows, cols, rows * span_px, cols * span_px).reshape(-1, 2)
-    if near_m is not None:
-        centers_m = aerial_px_to_m(
-            centers_px, cols * span_px, rows * span_px, aerial.meters_per_pixel
-        )
-        probability = probability * (torch.cdist(centers_m, near_m) <= GUIDE_M)
-    best_probability, best = probability.max(dim=0)
-    offset = torch.tensor([(width_px - cols * span_px) / 2, (height_px - rows * span_px) / 2])
-    return best_probability, centers_px[best] + offset
-
-
-def _matches(cells: GroundCells, pose: Pose, aerial: AerialFeatures) -> Matches:
-    """Match each ground point near where the pose puts it, and say whether the two agree.
-
-    Alone, most points resemble many places (asphalt is asphalt); what a pose rests on is seen by
-    looking around where it puts them. A point whose best cell there is another one than the pose
-    says, or that leaves the window, is an outlier.
-    """
-    height_px, width_px = aerial.image.shape[-2:]
-    moved_m = local_to_aerial(
-        cells.bev,
-        torch.tensor(pose.heading_deg),
-        torch.tensor([pose.east_m, pose.north_m]),
-        pose.scale,
-    )
-    probability, aerial_px = _best_cells(cells, aerial, moved_m)
-    target_m = aerial_px_to_m(aerial_px, width_px, height_px, aerial.meters_per_pixel)
-    agrees = ((moved_m - target_m).norm(dim=1) <= INLIER_M) & (probability > 0)
-    return Matches(cells.ground_px, aerial_px, cells.bev, probability, agrees)
 
 
 def _heatmap(posterior: PosePosterior, cells: GroundCells) -> Heatmap:

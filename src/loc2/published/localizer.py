@@ -17,8 +17,9 @@ from loc2.errors import InputError
 from loc2.frames import aerial_m_to_px
 from loc2.inputs import ImageLike, load_image
 from loc2.localization import GroundCells, Hypothesis, Matches
-from loc2.localizer import INLIER_M, AerialFeatures, Found, Localizer, check_meters_per_pixel, timed
+from loc2.localizer import AerialFeatures, Found, Localizer, check_meters_per_pixel, timed
 from loc2.matching import sample_matches
+from loc2.matching.explain import INLIER_M
 from loc2.pose.evidence import DenseEvidence, log_likelihood_ratio
 from loc2.pose.posterior import PosePrior
 from loc2.pose.similarity import weighted_similarity
@@ -247,4 +248,5 @@ class PublishedLocalizer(Localizer):
             weight=(weight / weight.sum().clamp_min(1e-30)).cpu(),
             evidence=evidence.half().cpu(),
             cell_size_m=aerial.cell_size_m,
+            temperature=1.0,  # the evidence is a log-likelihood ratio
         )

@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from loc2.frames import Pose
 from loc2.localization import Localization
-from loc2.localizer import INLIER_M
+from loc2.matching.explain import INLIER_M
 from loc2.report.figures.camera import aerial_panel, ellipse_90, heading_half_width_deg
 from loc2.report.figures.style import BEARING_COLORS, image_array
 from loc2.report.layout import layout_in_camera_frame, layout_radius_m

@@ -10,7 +10,7 @@ import torch
 
 from loc2.frames import aerial_m_to_px, heading_error_deg
 from loc2.localization import Hypothesis, Localization
-from loc2.localizer import INLIER_M
+from loc2.matching.explain import INLIER_M
 from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_px
 from loc2.report.probability import posed_m
 
