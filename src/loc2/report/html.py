@@ -79,7 +79,7 @@ def render_report(
     ]
     ground_h, ground_w = localization.ground_image.shape[1:]
     wide = ground_w > STACKED_ASPECT * ground_h
-    total = len(localization.matches.weight)
+    total = len(localization.cells.weight)
     values = {
         "title": title,
         "policy": policy(style, script),

@@ -20,7 +20,7 @@ from loc2.matching.explain import INLIER_M
 from loc2.report.figures.camera import aerial_panel, ellipse_90, heading_half_width_deg
 from loc2.report.figures.style import BEARING_COLORS, image_array
 from loc2.report.layout import layout_in_camera_frame, layout_radius_m
-from loc2.report.probability import cell_probability, cells_panel, centered_panel, nearest_cells
+from loc2.report.probability import cell_probability, cells_panel, centered_panel, matches_under
 
 KEPT_PER_MAP = 48
 """Aerial cells kept of each probability map, the most probable ones."""
@@ -30,6 +30,8 @@ IMAGE_BUDGET_BYTES = 1_500_000
 """For each of the two images; they are reduced until they fit."""
 MAP_BUDGET_BYTES = 2_000_000
 """For all probability maps; fewer cells of each are kept where there are very many maps."""
+MAX_HYPOTHESES = 9
+"""Answers to flip through; the keys 1 to 9 choose them."""
 LAYOUT_MAX_SIDE_PX = 640
 
 
@@ -39,7 +41,7 @@ def payload(localization: Localization, truth: Pose | None = None) -> dict[str, 
     Lengths are metres in the aerial metric frame, pixels those of the original images. Maps are
     base64 of little-endian bytes.
     """
-    cells, matches = localization.cells, localization.matches
+    cells = localization.cells
     panel = aerial_panel(localization)
     ground_h, ground_w = localization.ground_image.shape[1:]
     grid = cells_panel(localization, panel)
@@ -49,7 +51,6 @@ def payload(localization: Localization, truth: Pose | None = None) -> dict[str, 
     long_m, short_m, bearing_deg = ellipse_90(localization.covariance)
     radius_m = layout_radius_m(localization)
     cell_px = _cell_size_px(cells.ground_px)
-    match_cell = nearest_cells(localization, matches.ground_px)
     return {
         "ground": {"width": ground_w, "height": ground_h},
         "aerial": {
@@ -58,7 +59,8 @@ def payload(localization: Localization, truth: Pose | None = None) -> dict[str, 
             "metersPerPixel": localization.meters_per_pixel,
         },
         "hypotheses": [
-            {**_pose(h.pose), "mass": round(h.mass, 5)} for h in localization.hypotheses
+            {**_pose(h.pose), "mass": round(h.mass, 5), **pack_matches(localization, h.pose)}
+            for h in localization.hypotheses[:MAX_HYPOTHESES]
         ],
         "truth": None if truth is None else _pose(truth),
         "ellipse": {"long": long_m, "short": short_m, "bearing": bearing_deg},
@@ -71,13 +73,6 @@ def payload(localization: Localization, truth: Pose | None = None) -> dict[str, 
             "grid": {"x": grid.x0, "y": grid.y0, "step": grid.scale,
                      "rows": grid.height, "cols": grid.width},
             "maps": pack_maps(localization),
-        },
-        "matches": {
-            "cell": match_cell.tolist(),
-            "ground": _rounded(matches.ground_px, 1),
-            "bev": _rounded(matches.bev, 3),
-            "aerial": _rounded(matches.aerial_px, 1),
-            "weight": [float(f"{w:.3g}") for w in matches.weight.tolist()],
         },
         "posterior": {
             "x": heat_panel.x0, "y": heat_panel.y0, "step": heat_panel.scale,
@@ -119,6 +114,20 @@ def pack_maps(localization: Localization) -> dict[str, Any]:
         "value": _base64(_joined(values).astype("u1")),
         "indexBytes": index_bytes,
         "peak": [float(f"{p:.3g}") for p in _joined(peaks).tolist()],
+    }
+
+
+def pack_matches(localization: Localization, pose: Pose) -> dict[str, str]:
+    """Pack where each ground cell is found under a pose, in the order of the cells.
+
+    Returns:
+        ``found``, the pixels (u, v) as 32-bit floats, and ``weight``, the match probabilities as
+        32-bit floats, both base64; probability 0 means not found.
+    """
+    matches = matches_under(localization, pose)
+    return {
+        "found": _base64(matches.aerial_px.float().numpy().astype("<f4")),
+        "weight": _base64(matches.weight.float().numpy().astype("<f4")),
     }
 
 

@@ -6,11 +6,9 @@ import torch
 from torch import Tensor
 
 from loc2.frames import Pose, local_to_aerial
-from loc2.localization import GroundCells, Localization
+from loc2.localization import GroundCells, Localization, Matches
+from loc2.matching.explain import explaining_matches
 from loc2.report.figures.style import Panel
-
-MATCH_TEMPERATURE = 0.1
-"""Similarity that changes the odds of a cell by a factor of e; the matching's own."""
 
 
 def cell_probability(cells: GroundCells, index: Tensor) -> Tensor:
@@ -23,7 +21,7 @@ def cell_probability(cells: GroundCells, index: Tensor) -> Tensor:
     Returns:
         (K, h, w) float32 softmax over the aerial cells, each map summing to 1.
     """
-    evidence = cells.evidence[index].float().flatten(1) / MATCH_TEMPERATURE
+    evidence = cells.evidence[index].float().flatten(1) / cells.temperature
     return torch.softmax(evidence, dim=1).reshape(len(index), *cells.evidence.shape[1:])
 
 
@@ -56,4 +54,12 @@ def posed_m(bev: Tensor, pose: Pose) -> Tensor:
         torch.tensor(pose.heading_deg),
         torch.tensor([pose.east_m, pose.north_m]),
         pose.scale,
+    )
+
+
+def matches_under(localization: Localization, pose: Pose) -> Matches:
+    """Return the matches of all ground cells, each looked for near where a pose puts it."""
+    height, width = localization.aerial_image.shape[1:]
+    return explaining_matches(
+        localization.cells, pose, width, height, localization.meters_per_pixel
     )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
-from loc2.frames import aerial_m_to_px, heading_error_deg
+from loc2.frames import Pose, heading_error_deg
 from loc2.localization import Hypothesis, Localization
-from loc2.matching.explain import INLIER_M
 from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_px
-from loc2.report.probability import posed_m
+from loc2.report.probability import matches_under
 
 TRUST_CONFIDENCE = 0.8
 """From here on the answer is called likely right."""
@@ -77,21 +76,64 @@ def strongest_rival(localization: Localization) -> Hypothesis | None:
     return max(others, key=lambda h: h.mass, default=None)
 
 
-def chance_agreement(localization: Localization, radius_m: float) -> float:
-    """Return the share of matches that would agree if matches were strewn over the image.
+@dataclass(frozen=True)
+class Agreement:
+    """How many spots of the photo look like what a pose puts under them.
 
-    The share of the aerial image within ``radius_m`` of a point, on average over the points that
-    the pose puts inside it; points outside cannot agree.
+    Attributes:
+        agreeing: spots that were found within reach of where the answer puts them.
+        total: all spots.
+        elsewhere: shares under poses drawn at random in the aerial image, sorted.
     """
-    bev = localization.matches.bev
-    if not len(bev):
-        return 0.0
+
+    agreeing: int
+    total: int
+    elsewhere: tuple[float, ...]
+
+    @property
+    def share(self) -> float:
+        """Share of spots that agree."""
+        return self.agreeing / max(1, self.total)
+
+
+def agreement(localization: Localization, tries: int = 40, seed: int = 0) -> Agreement:
+    """Count the spots that agree with the answer, and with poses drawn at random.
+
+    Spots are looked for near where a pose puts them, so some agree with any pose; what chance
+    gives is therefore measured on the same images, not assumed.
+
+    Args:
+        localization: the answer.
+        tries: number of random poses.
+        seed: of the random poses.
+    """
+    cells = localization.cells
+    found = matches_under(localization, localization.pose)
+    step = max(1, len(cells.bev) // 300)  # a sample of the spots is enough for random poses
+    few = replace(
+        localization,
+        cells=replace(
+            cells,
+            ground_px=cells.ground_px[::step],
+            bev=cells.bev[::step],
+            weight=cells.weight[::step],
+            evidence=cells.evidence[::step],
+        ),
+    )
     height, width = localization.aerial_image.shape[1:]
-    mpp = localization.meters_per_pixel
-    uv_px = aerial_m_to_px(posed_m(bev, localization.pose), width, height, mpp)
-    inside = (uv_px >= 0).all(-1) & (uv_px <= torch.tensor([width, height])).all(-1)
-    share = math.pi * radius_m**2 / (width * height * mpp**2)
-    return min(1.0, share) * float(inside.float().mean())
+    generator = torch.Generator().manual_seed(seed)
+    draws = torch.rand(tries, 3, generator=generator)
+    shares = []
+    for east, north, turn in draws.tolist():
+        pose = Pose(
+            (east - 0.5) * width * localization.meters_per_pixel,
+            (north - 0.5) * height * localization.meters_per_pixel,
+            360.0 * turn,
+            localization.pose.scale,
+        )
+        inlier = matches_under(few, pose).inlier
+        shares.append(float(inlier.float().mean()) if len(inlier) else 0.0)
+    return Agreement(int(found.inlier.sum()), len(found.inlier), tuple(sorted(shares)))
 
 
 def _same(hypothesis: Hypothesis, localization: Localization) -> bool:
@@ -144,15 +186,20 @@ def _spread_sentence(localization: Localization) -> str:
 
 
 def _match_sentences(localization: Localization) -> tuple[str, ...]:
-    matches = localization.matches
-    total, good = len(matches.weight), int(matches.inlier.sum())
-    if not total:
+    found = agreement(localization)
+    if not found.total:
         return ("No spot of the photo could be matched.",)
-    chance = chance_agreement(localization, INLIER_M)
+    usual, most = found.elsewhere[len(found.elsewhere) // 2], found.elsewhere[-1]
+    if found.share > most:
+        standing = f"more than at any of {len(found.elsewhere)} places drawn at random"
+    else:
+        standing = "no better than at a place drawn at random"
+        if found.share > usual:
+            standing = "not clearly more than at places drawn at random"
     return (
-        f"{good} of {total} spots of the photo ({_percent(good / total)}) were found from above "
-        f"within {INLIER_M:g} m of where this answer puts them; chance alone would give "
-        f"{_percent(chance)}.",
+        f"{found.agreeing} of {found.total} spots of the photo ({_percent(found.share)}) look like "
+        f"what this answer puts under them: {standing} (there {_percent(usual)}, at most "
+        f"{_percent(most)}).",
     )
 
 

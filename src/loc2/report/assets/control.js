@@ -101,11 +101,11 @@ opacity.addEventListener("input", () => {
 });
 
 const threshold = byId("threshold");
-const sortedWeights = [...matches.weight].sort((a, b) => a - b);
 /** The slider runs over the matches by rank, so that every step changes what is shown. */
 function applyThreshold() {
-  const rank = Math.min(matchCount - 1, Math.round((Number(threshold.value) / 1000) * matchCount));
-  state.threshold = matchCount ? sortedWeights[Math.max(0, rank)] : 0;
+  const sorted = Array.from(data.hypotheses[state.hypothesis].weight).sort((a, b) => a - b);
+  const rank = Math.min(cellCount - 1, Math.round((Number(threshold.value) / 1000) * cellCount));
+  state.threshold = cellCount ? sorted[Math.max(0, rank)] : 0;
   byId("threshold-value").textContent = `≥ ${state.threshold.toPrecision(2)}`;
   draw();
 }
@@ -143,7 +143,7 @@ function choose(index) {
   const angle = (h.heading * Math.PI) / 180;
   byId("rose-now").setAttribute("x2", 44 * Math.sin(angle));
   byId("rose-now").setAttribute("y2", -44 * Math.cos(angle));
-  draw();
+  applyThreshold();
 }
 byId("previous").addEventListener("click", () => choose(state.hypothesis - 1));
 byId("next").addEventListener("click", () => choose(state.hypothesis + 1));
@@ -173,5 +173,4 @@ const resized = new ResizeObserver(() => {
 resized.observe(stage);
 for (const { panel } of answerPanels) resized.observe(panel);
 choose(0);
-applyThreshold();
 document.documentElement.dataset.ready = "yes";

@@ -3,12 +3,20 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const cells = data.cells;
-const matches = data.matches;
 const cellCount = cells.ground.length / 2;
-const matchCount = matches.weight.length;
 
 function bytes(base64) {
   return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+}
+
+function floats(base64) {
+  return new Float32Array(bytes(base64).buffer);
+}
+
+// One match for each ground cell and answer: each answer is explained in its own way.
+for (const answer of data.hypotheses) {
+  answer.found = floats(answer.found);
+  answer.weight = floats(answer.weight);
 }
 
 const maps = (() => {
@@ -65,17 +73,15 @@ function placePx(pose, right, forward) {
   return aerialPx(...place(pose, right, forward));
 }
 
-/** Metres between a match and where a pose puts its point. */
-function residual(pose, match) {
-  const [u, v] = placePx(pose, matches.bev[2 * match], matches.bev[2 * match + 1]);
-  const du = u - matches.aerial[2 * match], dv = v - matches.aerial[2 * match + 1];
+/** Metres between where a cell was found and where the answer puts it. */
+function residual(answer, cell) {
+  const [u, v] = placePx(answer, cells.bev[2 * cell], cells.bev[2 * cell + 1]);
+  const du = u - answer.found[2 * cell], dv = v - answer.found[2 * cell + 1];
   return Math.hypot(du, dv) * data.aerial.metersPerPixel;
 }
 
-function agreeing(pose) {
-  const agrees = new Uint8Array(matchCount);
-  for (let i = 0; i < matchCount; i++) agrees[i] = residual(pose, i) <= data.inlierMeters ? 1 : 0;
-  return agrees;
+function agrees(answer, cell) {
+  return answer.weight[cell] > 0 && residual(answer, cell) <= data.inlierMeters;
 }
 
 function bearing(right, forward) {
@@ -86,8 +92,6 @@ function bearingColor(degrees) {
   const n = data.bearingColors.length;
   return data.bearingColors[Math.min(n - 1, Math.floor(((degrees + 180) / 360) * n))];
 }
-
-const matchOfCell = new Map(matches.cell.map((cell, i) => [cell, i]));
 
 function nearestCell(u, v, reach) {
   let best = -1, least = reach;

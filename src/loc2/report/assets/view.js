@@ -82,47 +82,50 @@ function drawPosterior(scaleA) {
   if (!canvas.hidden) paint(canvas, posteriorEntries, p.cols, p.rows, p, scaleA);
 }
 
-function drawMatches(pose, scaleG, scaleA) {
-  const agrees = agreeing(pose);
-  let shown = 0, good = 0;
+function drawMatches(answer, scaleG, scaleA) {
   const from = ground.getBoundingClientRect(), to = aerial.getBoundingClientRect();
   const origin = stage.getBoundingClientRect();
   const chosen = state.cell >= 0 || state.aerialCell >= 0;
   for (const marks of [groundMarks, aerialMarks]) marks.classList.toggle("chosen", chosen);
-  const order = [...agrees.keys()].sort((a, b) => agrees[a] - agrees[b]);
-  for (const i of order) {
-    if (matches.weight[i] < state.threshold) continue;
-    shown += 1;
-    good += agrees[i];
-    if (!(agrees[i] ? state.inliers : state.outliers)) continue;
-    const x1 = matches.ground[2 * i] * scaleG, y1 = matches.ground[2 * i + 1] * scaleG;
-    const x2 = matches.aerial[2 * i] * scaleA, y2 = matches.aerial[2 * i + 1] * scaleA;
-    const color = bearingColor(bearing(matches.bev[2 * i], matches.bev[2 * i + 1]));
-    for (const [marks, x, y] of [[groundMarks, x1, y1], [aerialMarks, x2, y2]]) {
-      if (agrees[i]) {
+  const all = [], shown = [];
+  for (let i = 0; i < cellCount; i++) {
+    const match = [i, agrees(answer, i)];
+    all.push(match);
+    if (answer.weight[i] >= state.threshold) shown.push(match);
+  }
+  shown.sort((a, b) => a[1] - b[1]); // agreeing ones on top
+  for (const [i, good] of shown) {
+    if (!(good ? state.inliers : state.outliers)) continue;
+    const x1 = cells.ground[2 * i] * scaleG, y1 = cells.ground[2 * i + 1] * scaleG;
+    const x2 = answer.found[2 * i] * scaleA, y2 = answer.found[2 * i + 1] * scaleA;
+    const color = bearingColor(bearing(cells.bev[2 * i], cells.bev[2 * i + 1]));
+    const places = [[groundMarks, x1, y1]];
+    if (answer.weight[i] > 0) places.push([aerialMarks, x2, y2]);
+    for (const [marks, x, y] of places) {
+      if (good) {
         element(marks, "circle", {
-          cx: x, cy: y, r: 4, fill: color, stroke: INK, class: "match inlier", "data-match": i,
+          cx: x, cy: y, r: 4, fill: color, stroke: INK, class: "match inlier", "data-cell": i,
         });
       } else {
         const cross = `M${x - 3} ${y - 3}l6 6m0 -6l-6 6`;
-        element(marks, "path", { d: cross, stroke: PAPER, "stroke-width": 3 });
+        element(marks, "path", { d: cross, stroke: PAPER, "stroke-width": 3, class: "edge" });
         element(marks, "path", {
-          d: cross, stroke: INK, "stroke-width": 1.4, class: "match outlier", "data-match": i,
+          d: cross, stroke: INK, "stroke-width": 1.4, class: "match outlier", "data-cell": i,
         });
       }
     }
-    if (!state.lines || chosen) continue;
-    const style = agrees[i]
+    if (!state.lines || chosen || answer.weight[i] === 0) continue;
+    const style = good
       ? { stroke: color, "stroke-width": 1.6, "stroke-opacity": 0.85, class: "link inlier" }
       : { stroke: "#767d86", "stroke-width": 1, "stroke-dasharray": "4 4",
           "stroke-opacity": 0.6, class: "link outlier" };
     line(lines, from.left - origin.left + x1, from.top - origin.top + y1,
       to.left - origin.left + x2, to.top - origin.top + y2, style);
   }
-  const all = agrees.reduce((sum, a) => sum + a, 0);
+  const good = (list) => list.filter((match) => match[1]).length;
   byId("shown").textContent =
-    `${shown} of ${matchCount} matches shown; ${good} of these agree with this answer` +
-    ` (${all} of all)`;
+    `${shown.length} of ${cellCount} matches shown; ${good(shown)} of these agree with this ` +
+    `answer (${good(all)} of all)`;
 }
 
 function drawCamera(marks, pose, scaleA, uncertain) {
@@ -216,9 +219,8 @@ function drawLink(pose, cell, scaleG, scaleA) {
   outlined((style) => element(aerialMarks, "circle", {
     cx: u * scaleA, cy: v * scaleA, r: 9, class: "spot-posed", ...style,
   }), PAPER, 2);
-  const match = matchOfCell.get(cell);
-  if (match === undefined) return;
-  const x = matches.aerial[2 * match] * scaleA, y = matches.aerial[2 * match + 1] * scaleA;
+  if (pose.weight[cell] === 0) return;
+  const x = pose.found[2 * cell] * scaleA, y = pose.found[2 * cell + 1] * scaleA;
   element(aerialMarks, "path", {
     d: `M${x} ${y - 8}l8 8l-8 8l-8 -8Z`, fill: YELLOW, stroke: INK, "stroke-width": 1.6,
     class: "spot-match",
@@ -237,14 +239,17 @@ function describe(pose) {
     const right = cells.bev[2 * state.cell], forward = cells.bev[2 * state.cell + 1];
     const angle = bearing(right, forward), side = angle < 0 ? "left" : "right";
     const away = Math.hypot(right, forward) * pose.scale;
-    const match = matchOfCell.get(state.cell);
     let text = `Spot in the photo: ${Math.abs(angle).toFixed(0)}° to the ${side} of forward, ` +
       `${away.toFixed(1)} m away. `;
-    if (match === undefined) return text + "It was not matched.";
-    const off = residual(pose, match);
-    text += `Its likeliest place on the map (diamond) is ${off.toFixed(1)} m from where this ` +
-      `answer puts it (ring): it ${off <= data.inlierMeters ? "agrees" : "disagrees"}. ` +
-      `Its best cell holds ${share(maps.peak[state.cell])} of its probability.`;
+    if (pose.weight[state.cell] === 0) {
+      text += "This answer puts it (ring) outside the map. ";
+    } else {
+      text += "Around where this answer puts it (ring), the most similar place (diamond) is " +
+        `${residual(pose, state.cell).toFixed(1)} m off: ` +
+        `it ${agrees(pose, state.cell) ? "agrees" : "disagrees"}. `;
+    }
+    text += `On the whole map, its best cell holds ${share(maps.peak[state.cell])} of its ` +
+      "probability.";
     return text;
   }
   if (state.aerialCell >= 0) {
