@@ -116,7 +116,7 @@ data.hypotheses.forEach((h, i) => {
   const button = document.createElement("button");
   button.type = "button";
   button.setAttribute("role", "radio");
-  const parts = [`${i + 1}`, share(h.mass),
+  const parts = [`${i + 1}`, h.mass < 0.01 ? "< 1 %" : share(h.mass),
     `${signed(h.east)} m E, ${signed(h.north)} m N, ${h.heading.toFixed(0)}°`];
   for (const part of parts) {
     button.appendChild(document.createElement("span")).textContent = part;
