@@ -23,8 +23,8 @@ from loc2.training.run import train
 from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
-VALIDATION = (100_000, 40)
-TRAINING = ((100_040, 430), (102_000, 490))
+VALIDATION = (100_000, 64)
+TRAINING = tuple((200_000 + 500 * part, 500) for part in range(6))
 """First seeds and numbers of scenes."""
 
 
@@ -38,24 +38,25 @@ def main() -> None:
     log = logging.getLogger("train_default")
     options = SceneOptions(
         textures=arguments.textures,
-        pinhole_share=0.12,
+        pinhole_share=0.2,
         cropped_share=0.3,
         meters_per_pixel=(0.09, 0.18),
         max_offset=0.12,
     )
     cache = CacheConfig(
+        variants=2,
         shard_size=10,
         augment=ImageAugmentConfig(heading_range_deg=0.0, shift_range_m=4.0, window_m=60.0),
     )
-    folders = {
-        name: arguments.output / f"cache_{name}" for name in ("validation", "train0", "train1")
-    }
+    ranges = {"validation": VALIDATION}
+    ranges |= {f"train{part}": seeds for part, seeds in enumerate(TRAINING)}
+    folders = {name: arguments.output / f"cache_{name}" for name in ranges}
     config = TrainConfig(
         model=ModelConfig(head=HeadConfig(hidden_dim=160)),
         data=DataConfig(
             scenes=0,
             validation_scenes=0,
-            extra_caches=(folders["train0"], folders["train1"]),
+            extra_caches=tuple(folders[name] for name in ranges if name != "validation"),
             validation_caches={"scenes": folders["validation"]},
         ),
         augmentation=AugmentConfig(window_cells=38),
@@ -73,7 +74,6 @@ def main() -> None:
         ),
     )
     model, _ = build_model(config)
-    ranges = dict(zip(folders, (VALIDATION, *TRAINING), strict=True))
     for name, (seed, count) in ranges.items():
         build_cache(
             model.eval(),

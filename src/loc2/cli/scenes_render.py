@@ -28,6 +28,12 @@ def render(
         typer.Option(metavar="HFOV", help="Also a pinhole view of this angle, degrees; repeat."),
     ] = None,
     panorama: Annotated[bool, typer.Option(help="Panoramas at all.")] = True,
+    window: Annotated[
+        tuple[float, float], typer.Option(help="Smallest and largest width of orthophotos, metres.")
+    ] = (60.0, 75.0),
+    offset: Annotated[
+        float, typer.Option(help="Farthest that the camera is off their centre, metres.")
+    ] = 22.0,
 ) -> None:
     """Render street views and orthophotos of a textured mesh, with depth and pose."""
     try:
@@ -43,6 +49,8 @@ def render(
         split_north_m=split_north,
         panorama=panorama,
         pinhole_hfov_deg=tuple(pinhole or ()),
+        window_m=window,
+        max_offset_m=offset,
     )
     pairs = MeshPairs(read_obj_folder(mesh), mesh.resolve().stem, options)
     finished = finished_ids(output)

@@ -37,7 +37,7 @@ def draw_ground_look(rng: np.random.Generator, panorama: bool) -> Development:
 
 def draw_aerial_look(rng: np.random.Generator) -> Development:
     """Draw the development of an orthophoto: crisp and dark, plain, from a satellite, or hazy."""
-    family = str(rng.choice(["crisp", "plain", "satellite", "hazy"], p=[0.38, 0.36, 0.14, 0.12]))
+    family = str(rng.choice(["crisp", "plain", "satellite", "hazy"], p=[0.36, 0.32, 0.2, 0.12]))
     noise, quality = float(rng.exponential(0.008)), int(rng.integers(45, 95))
     if family == "crisp":
         return Development(
@@ -52,7 +52,7 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
             exposure_ev=float(np.clip(rng.normal(-0.7, 0.45), -2.0, 0.3)),
             white_balance=_balance(rng, 0.12, 0.05), veil=float(rng.uniform(0.0, 0.03)),
             veil_rgb=(0.7, 0.85, 1.3), blur_px=float(rng.uniform(0.6, 1.3)),
-            resolution=float(rng.uniform(0.3, 0.7)), contrast=float(rng.uniform(1.4, 2.2)),
+            resolution=float(rng.uniform(0.2, 0.7)), contrast=float(rng.uniform(1.4, 2.2)),
             saturation=float(rng.uniform(0.6, 1.2)), sharpening=float(rng.uniform(0.4, 1.8)),
             noise=noise, jpeg_quality=quality,
         )  # fmt: skip
@@ -62,7 +62,7 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
         white_balance=_balance(rng, 0.09, 0.03),
         veil=float(rng.uniform(0.04, 0.14) if hazy else rng.uniform(0.0, 0.02)),
         veil_rgb=(0.75, 0.9, 1.1), blur_px=float(rng.uniform(0.3, 1.0)),
-        resolution=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.35 else 1.0,
+        resolution=float(rng.uniform(0.35, 1.0)) if rng.random() < 0.35 else 1.0,
         contrast=float(rng.uniform(1.05, 1.7)), saturation=float(rng.uniform(0.6, 1.3)),
         sharpening=float(rng.uniform(0.0, 1.2)), noise=noise, jpeg_quality=quality,
     )  # fmt: skip

@@ -68,6 +68,8 @@ class MeshPairOptions:
         pinhole_size: width and height, pixels.
         aerial_size: width and height of the orthophoto, pixels.
         window_m: smallest and largest width of the orthophoto, metres.
+        max_offset_m: farthest that the camera is off the orthophoto's centre along each axis;
+            places so near the mesh's edge that it would be farther are not used.
         camera_height_m: lowest and highest camera, metres above the ground.
     """
 
@@ -79,12 +81,15 @@ class MeshPairOptions:
     pinhole_size: tuple[int, int] = (640, 480)
     aerial_size: int = 640
     window_m: tuple[float, float] = (60.0, 75.0)
+    max_offset_m: float = 22.0
     camera_height_m: tuple[float, float] = (1.6, 2.6)
 
     def __post_init__(self) -> None:
         """Reject options that make nothing."""
         if not self.panorama and not self.pinhole_hfov_deg:
             raise InputError("nothing to render: no panorama and no pinhole view was asked for")
+        if not 0.0 <= self.max_offset_m < self.window_m[0] / 2:
+            raise InputError("the camera's offset must be less than half the orthophoto's width")
         if any(not 5.0 <= angle <= 150.0 for angle in self.pinhole_hfov_deg):
             raise InputError("the field of view of a pinhole view must lie between 5 and 150 deg")
 
@@ -120,7 +125,8 @@ class MeshPairs:
         survey = _survey(packed, mesh)
         street, level_m = _street(survey)
         self._places = _cell_points(survey, street)
-        low, high = self._low + _EDGE_M, self._high - _EDGE_M
+        edge_m = max(_EDGE_M, options.window_m[1] / 2 - options.max_offset_m)
+        low, high = self._low + edge_m, self._high - edge_m
         keep = ((self._places[:, :2] > low) & (self._places[:, :2] < high)).all(1)
         self._places = self._places[keep]
         if len(self._places) == 0:
@@ -130,7 +136,7 @@ class MeshPairs:
     def window(self, rng: np.random.Generator, place: Float64) -> tuple[Float64, float]:
         """Draw an orthophoto's centre (2,) and width in metres that shows a place (2,)."""
         width_m = float(rng.uniform(*self.options.window_m))
-        center = place + rng.uniform(-0.35, 0.35, 2) * width_m
+        center = place + rng.uniform(-1.0, 1.0, 2) * self.options.max_offset_m
         low, high = self._low + width_m / 2, self._high - width_m / 2
         middle = (self._low + self._high) / 2  # where the mesh is narrower than the window
         return np.where(low < high, np.clip(center, low, high), middle), width_m

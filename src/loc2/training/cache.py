@@ -53,7 +53,7 @@ class CacheConfig(BaseModel):
 
     Attributes:
         variants: differently augmented copies of each pair.
-        shard_size: pairs in a shard.
+        shard_size: pairs in a shard, with all their copies.
         augment: what differs between the copies.
         bfloat16: run the backbone in bfloat16, which costs no measurable accuracy.
         max_failed_share: stop when more than this share of the pairs is missing or broken.
@@ -82,7 +82,7 @@ def weights_checksum(model: CellModel) -> str:
 def cache_key(model: CellModel, source: PairSource, config: CacheConfig) -> str:
     """Return a key over everything that decides the cache's content."""
     record = {
-        "version": 1,
+        "version": 2,
         "weights": weights_checksum(model),
         "grids": _grid_settings(model),
         "source": source.fingerprint,
@@ -131,7 +131,7 @@ def build_cache(
             f"{folder}: holds a feature cache of other weights, pairs or settings; "
             "give another folder or delete it"
         )
-    jobs = [(i, v) for v in range(config.variants) for i in range(len(source.ids))]
+    jobs = range(len(source.ids))
     parts = [jobs[k : k + config.shard_size] for k in range(0, len(jobs), config.shard_size)]
     names = [f"{key[:12]}-{number:05d}.safetensors" for number in range(len(parts))]
     index = {
@@ -171,40 +171,45 @@ def build_cache(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads a pair as cells that hold images; goes to other processes, so it has no network."""
+    """Reads a pair's variants as cells that hold images, where there is no network."""
 
     model_config: ModelConfig | PublishedConfig
     source: PairSource
     config: CacheConfig
 
-    def __call__(self, job: tuple[int, int]) -> Cells:
-        return read_cells(self.model_config, self.source, *job, self.config)
+    def __call__(self, index: int) -> list[Cells]:
+        return [
+            read_cells(self.model_config, self.source, index, variant, self.config)
+            for variant in range(self.config.variants)
+        ]
 
 
 def _write_shard(
     model: CellModel,
     source: PairSource,
-    part: Sequence[tuple[int, int]],
-    read: Iterator[Cells | Loc2Error],
+    part: Sequence[int],
+    read: Iterator[list[Cells] | Loc2Error],
     path: Path,
     config: CacheConfig,
 ) -> list[str]:
     samples: list[dict[str, Any]] = []
     failed: list[str] = []
     tensors: dict[str, torch.Tensor] = {}
-    for index, variant in part:
+    for index in part:
         name = source.ids[index]
-        images = next(read)
-        if isinstance(images, Loc2Error):
-            logger.warning("pair %s left out: %s", name, images)
-            failed.append(f"{name}: {images}")
+        variants = next(read)
+        if isinstance(variants, Loc2Error):
+            logger.warning("pair %s left out: %s", name, variants)
+            failed.append(f"{name}: {variants}")
             continue
-        cells = cell_features(model, images, config.bfloat16)
-        number = len(samples)
-        samples.append({"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)})
-        for field, tensor in cells.tensors().items():
-            half = field in ("ground", "aerial")
-            tensors[f"{number}/{field}"] = (tensor.half() if half else tensor).contiguous()
+        for variant, images in enumerate(variants):
+            cells = cell_features(model, images, config.bfloat16)
+            number = len(samples)
+            record = {"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)}
+            samples.append(record)
+            for field, tensor in cells.tensors().items():
+                half = field in ("ground", "aerial")
+                tensors[f"{number}/{field}"] = (tensor.half() if half else tensor).contiguous()
     header = {"samples": samples, "failed": failed}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, {"loc2": json.dumps(header)})

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
 from loc2.depth import DepthMap
-from loc2.scenes.pairs import SceneOptions, generate_pair
+from loc2.scenes.pairs import SceneOptions, ScenePair, generate_pair
 from loc2.training.pairs import TrainingPair
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same seed gives another scene, so that caches are made again."""
+
+
+@functools.lru_cache(maxsize=1)
+def _generated(seed: int, options: SceneOptions) -> ScenePair:
+    return generate_pair(seed, options)
 
 
 class SceneSource:
@@ -33,8 +40,8 @@ class SceneSource:
         return f"scenes {GENERATOR_VERSION} {self.first_seed} {len(self.ids)} {self.options}"
 
     def read(self, index: int, variant: int) -> TrainingPair:
-        """Generate a scene."""
-        pair = generate_pair(self.first_seed + index, self.options)
+        """Generate a scene; its variants are one scene, which is made once."""
+        pair = _generated(self.first_seed + index, self.options)
         depth = torch.from_numpy(pair.depth_m)
         valid = torch.from_numpy(pair.valid)
         depth = torch.where(valid, depth, torch.zeros_like(depth))
