@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from loc2.errors import WeightsError
 from loc2.evaluation.calibration import (
     auroc,
+    calibrate_rows,
     calibration_summary,
     expected_calibration_error,
     radius_coverage,
@@ -146,3 +147,24 @@ def test_statistics_tell_a_found_pose_from_chance() -> None:
     assert UNCALIBRATED.confidence(good) > 0.9 > UNCALIBRATED.confidence(bad)
     assert UNCALIBRATED.radius_m(good) < UNCALIBRATED.radius_m(bad)
     assert all(math.isfinite(v) for v in (*good.vector().tolist(), *bad.vector().tolist()))
+
+
+def test_rows_of_results_are_judged_by_what_is_known_of_them() -> None:
+    def row(group: str, position_m: float | None, counts: bool = True) -> dict[str, object]:
+        return {
+            "group": group,
+            "position_error_m": position_m,
+            "heading_error_deg": None if position_m is None else 3.0,
+            "confidence": None if position_m is None else 1.0 / (1.0 + position_m),
+            "radius_90_m": None if position_m is None else 4.0,
+            "position_counts": counts,
+        }
+
+    rows = [row("a", 1.0), row("a", 7.0), row("a", None), row("b", 7.0, False), row("b", 2.0)]
+    found = calibrate_rows(rows)
+    # Nominal positions count as right within 10 m, and their radius is not judged.
+    assert [found[g]["wrong"] for g in ("all", "a", "b")] == [2, 2, 0]
+    assert found["all"]["radius_coverage"] == pytest.approx(2 / 3)
+    assert found["b"]["radius_coverage"] == 1.0
+    assert found["b"]["auroc"] is None  # none is wrong
+    assert calibrate_rows([row("a", None)]) == {}

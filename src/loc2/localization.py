@@ -10,6 +10,7 @@ from torch import Tensor
 from loc2.cameras import Camera
 from loc2.depth.base import DepthMap
 from loc2.frames import Pose
+from loc2.pose.confidence import Statistics
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,10 @@ class Localization:
         settings: what was asked for (priors, solver, ...), for provenance.
         log_evidence: how well the whole window explains the ground image (see
             :class:`loc2.pose.posterior.PosePosterior`); NaN where it was not computed.
+        statistics: what confidence and radius were computed from; None where nothing was.
+        radius_90_m: radius about the position that holds the truth in nine cases of ten, metres;
+            None where it is not known.
+        abstain_below: answers of smaller confidence should not be used.
     """
 
     pose: Pose
@@ -127,6 +132,14 @@ class Localization:
     weights: str
     settings: dict[str, object] = field(default_factory=dict)
     log_evidence: float = math.nan
+    statistics: Statistics | None = None
+    radius_90_m: float | None = None
+    abstain_below: float = 0.5
+
+    @property
+    def abstains(self) -> bool:
+        """Whether the answer is too doubtful to be used."""
+        return self.confidence < self.abstain_below
 
     @property
     def scale(self) -> float:

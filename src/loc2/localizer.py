@@ -32,6 +32,7 @@ from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Ma
 from loc2.matching import GroundDescription, evidence_map
 from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
 from loc2.model import AerialGrid, GroundGrid, Loc2Model, load_model, packaged_weights
+from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, Statistics, statistics
 from loc2.pose.posterior import PosePosterior, PosePrior
 from loc2.pose.similarity import ScaleOption
 from loc2.pose.solve import MatchList, Solver, solve
@@ -98,6 +99,7 @@ class Found:
         depth: depth map used for lifting.
         solver: name of the solver.
         confidence: see :class:`loc2.localization.Localization`.
+        statistics: of the posterior and the matches, by which answers are judged.
     """
 
     posterior: PosePosterior
@@ -107,6 +109,7 @@ class Found:
     depth: DepthMap
     solver: str
     confidence: float
+    statistics: Statistics
 
 
 class Localizer:
@@ -122,6 +125,10 @@ class Localizer:
         self.model = model.eval()
         self.weights = weights
         self.metadata = metadata
+        fitted = metadata.get("confidence")
+        self.confidence_model = (
+            UNCALIBRATED if fitted is None else ConfidenceModel.from_json(fitted)
+        )
 
     @classmethod
     def from_pretrained(
@@ -300,6 +307,9 @@ class Localizer:
                 "seed": seed,
             },
             log_evidence=posterior.log_evidence,
+            statistics=found.statistics,
+            radius_90_m=self.confidence_model.radius_m(found.statistics),
+            abstain_below=self.confidence_model.abstain_below,
         )
 
     def _find(
@@ -378,9 +388,25 @@ class Localizer:
         matches = explaining_matches(
             cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
         )
-        confidence = posterior.modes[0].mass
+        judged_by = statistics(
+            posterior,
+            source=cells.bev * unit_m,
+            weights=matches.weight,
+            inlier=matches.inlier,
+            half_size_m=(
+                width_px * aerial.meters_per_pixel / 2,
+                height_px * aerial.meters_per_pixel / 2,
+            ),
+        )
         return Found(
-            posterior, hypotheses, cells, matches, depth_map, solver or "voting", confidence
+            posterior,
+            hypotheses,
+            cells,
+            matches,
+            depth_map,
+            solver or "voting",
+            self.confidence_model.confidence(judged_by),
+            judged_by,
         )
 
     def _match(

@@ -84,7 +84,8 @@ def pose_record(localization: Localization) -> dict[str, Any]:
 
     ``u_px, v_px`` is the camera in the aerial image; ``covariance`` is in the order east, north,
     heading (m, m, degrees); ``confidence`` is the estimated probability that the position error is
-    under 5 m and the heading error under 10 degrees.
+    under 5 m and the heading error under 10 degrees; ``radius_90_m`` about the position holds the
+    truth in nine cases of ten; ``abstains`` says that the answer is too doubtful to be used.
     """
     pose = localization.pose
     height_px, width_px = localization.aerial_image.shape[-2:]
@@ -99,6 +100,8 @@ def pose_record(localization: Localization) -> dict[str, Any]:
         "meters_per_pixel": mpp,
         "covariance": localization.covariance.tolist(),
         "confidence": localization.confidence,
+        "radius_90_m": localization.radius_90_m,
+        "abstains": localization.abstains,
         "hypotheses": [
             {
                 "east_m": h.pose.east_m,

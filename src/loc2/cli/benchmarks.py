@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loc2.cli.eval_pairs import progress_bar
+from loc2.cli.eval_pairs import calibration_lines, progress_bar
 from loc2.data.samples import SampleSource
 from loc2.errors import WeightsError
 from loc2.evaluation.benchmarks import RunOptions, evaluate, results_content, weights_record
@@ -165,6 +165,8 @@ def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:
     ):
         if block:
             typer.echo(f"{name}: " + ", ".join(f"{k} {_plain(v)}" for k, v in block.items()))
+    for line in calibration_lines(content["calibration"]):
+        typer.echo(line)
     failures = content["failures"]
     typer.echo(f"failures: {len(failures)} of {config['samples']}, counted as misses")
     for name, reason in list(failures.items())[:_SHOWN_FAILURES]:

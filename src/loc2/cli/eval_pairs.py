@@ -88,9 +88,26 @@ def report_results(results: dict[str, Any], output: Path | None, quiet: bool) ->
         return
     console = Console()
     console.print(summary_table(results["summary"]))
+    for line in calibration_lines(results["calibration"]):
+        console.print(line, highlight=False, soft_wrap=True)
     for record in results["pairs"]:
         if record["status"] != "ok":
             console.print(f"{record['id']} seed {record['seed']}: {record['status']}")
+
+
+def calibration_lines(calibration: dict[str, dict[str, Any]]) -> list[str]:
+    """Say in a line for each group how far the confidence can be trusted."""
+
+    def plain(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    return [
+        f"confidence, {group}: AUROC {plain(c['auroc'])}, expected calibration error "
+        f"{plain(c['expected_calibration_error'])}, wrong among the surest half "
+        f"{plain(c['risk_at_coverage']['50'])} and among all {plain(c['risk_at_coverage']['100'])}"
+        f"; truth inside the 90 % radius {plain(c.get('radius_coverage'))}"
+        for group, c in calibration.items()
+    ]
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -47,9 +47,6 @@ from loc2.localizer import HeadingPrior, Localizer, PositionPrior
 from loc2.outputs import ensure_directory, pose_record, position_sigma_m, write_json
 from loc2.report import save_figures
 
-LOW_CONFIDENCE = 0.5
-"""Below this the answer is called unsure."""
-
 
 def localize(
     ground: Annotated[Path, typer.Argument(help="Ground photo or panorama.")],
@@ -237,7 +234,7 @@ def deliver(
         return
     console = Console()
     console.print(_table(answer, record, rows))
-    if answer.confidence < LOW_CONFIDENCE:
+    if answer.abstains:
         console.print(
             f"[yellow]Low confidence ({answer.confidence:.2f}): do not rely on this answer. "
             "A heading or position prior, or a smaller aerial window, may help.[/yellow]"
@@ -262,6 +259,7 @@ def _table(
         ("spread", f"{position_sigma_m(answer):.2f} m, {heading_sigma_deg:.1f}° (one sigma)"),
         ("depth scale", f"{pose.scale:.3f} ({answer.depth.source} depth)"),
         ("confidence", f"{answer.confidence:.2f} (within 5 m and 10°)"),
+        ("90 % radius", "unknown" if answer.radius_90_m is None else f"{answer.radius_90_m:.1f} m"),
         ("hypotheses", ", ".join(f"{h.mass:.2f}" for h in answer.hypotheses[:5])),
         ("time", ", ".join(f"{k} {v:.2f} s" for k, v in answer.timings_s.items())),
     ]

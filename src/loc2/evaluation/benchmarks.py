@@ -19,6 +19,7 @@ from loc2 import __version__
 from loc2.data.samples import Sample, SampleSource
 from loc2.depth import DepthMap
 from loc2.errors import InputError, Loc2Error
+from loc2.evaluation.calibration import calibrate_rows
 from loc2.evaluation.records import (
     Record,
     is_finite,
@@ -152,7 +153,12 @@ def _localize(
     if not is_finite(estimate):
         return replace(record, failure="the pose is not finite", seconds=seconds)
     return replace(
-        record, estimate=estimate, failure=None, confidence=answer.confidence, seconds=seconds
+        record,
+        estimate=estimate,
+        failure=None,
+        confidence=answer.confidence,
+        radius_90_m=answer.radius_90_m,
+        seconds=seconds,
     )
 
 
@@ -190,13 +196,15 @@ def results_content(
         further_summaries: summaries special to the data set, by name.
 
     Returns:
-        ``config``, ``versions``, ``summary`` (for all and for each group), the further summaries,
-        ``failures`` (names and reasons) and ``samples`` (one row each); plain finite values.
+        ``config``, ``versions``, ``summary`` and ``calibration`` (for all and for each group), the
+        further summaries, ``failures`` (names and reasons) and ``samples`` (one row each); plain
+        finite values.
     """
     return {
         "config": {**config, **asdict(options)},
         "versions": versions(),
         "summary": summarize_records(records),
+        "calibration": calibrate_rows([r.row() for r in records]),
         **further_summaries,
         "failures": {r.id: r.failure for r in records if r.failure is not None},
         "samples": [r.row() for r in records],

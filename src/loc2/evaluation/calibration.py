@@ -6,7 +6,8 @@ was claimed for it. A sample that failed counts as wrong with confidence zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -144,6 +145,54 @@ def calibration_summary(
         summary["radius_coverage"] = radius_coverage(radius_m, position_error_m)
         summary["radius_median_m"] = float(np.median(np.asarray(radius_m, np.float64)))
     return summary
+
+
+def calibrate_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Judge the confidence of an evaluation's answers.
+
+    An answer is right within 5 m and 10 degrees; where the true position is only nominal
+    (``position_counts`` is false), within 10 m and 10 degrees, and its radius is not judged.
+
+    Args:
+        rows: one for each sample: ``group``, ``position_error_m``, ``heading_error_deg``,
+            ``confidence`` and ``radius_90_m`` as in results files; None in failed samples.
+
+    Returns:
+        :func:`calibration_summary` for all rows and, where there are several, for each group;
+        figures that are not defined (all right, or all wrong) are None. Empty where nothing was
+        claimed.
+    """
+    if all(row["confidence"] is None for row in rows):
+        return {}
+    groups = sorted({row["group"] for row in rows} - {"all"})
+    summary = {"all": _calibrate(rows)}
+    for group in groups if len(groups) > 1 else ():
+        summary[group] = _calibrate([row for row in rows if row["group"] == group])
+    return summary
+
+
+def _calibrate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    confidence = [row["confidence"] or 0.0 for row in rows]
+    correct = [
+        row["position_error_m"] is not None
+        and row["position_error_m"] < (5.0 if row.get("position_counts", True) else 10.0)
+        and row["heading_error_deg"] < 10.0
+        for row in rows
+    ]
+    known = [
+        row
+        for row in rows
+        if row.get("radius_90_m") is not None
+        and row["position_error_m"] is not None
+        and row.get("position_counts", True)
+    ]
+    summary = calibration_summary(
+        confidence,
+        correct,
+        radius_m=[row["radius_90_m"] for row in known] if known else None,
+        position_error_m=[row["position_error_m"] for row in known] if known else None,
+    )
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in summary.items()}
 
 
 def _checked(

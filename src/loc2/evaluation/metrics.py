@@ -14,6 +14,7 @@ FLIP_DEG = 90.0
 
 _POSITION_RECALLS_M = (1, 3, 5, 10)
 _HEADING_RECALLS_DEG = (1, 5, 10)
+_JOINT_RECALLS = ((2, 5), (5, 10), (10, 10))
 _BOOTSTRAP_ROUNDS = 1000
 
 
@@ -48,9 +49,9 @@ def summarize(samples: Sequence[Errors], seed: int = 0) -> dict[str, Any]:
 
     Returns:
         ``n``, ``position_median_m``, ``position_mean_m``, ``heading_median_deg``,
-        ``heading_mean_deg``, ``recall_<x>m``, ``recall_<x>deg``, ``recall_5m_10deg``,
-        ``recall_10m_10deg``, ``flip_rate``, ``failures``, and under ``interval_95`` the bootstrap
-        interval of each over places.
+        ``heading_mean_deg``, ``recall_<x>m``, ``recall_<x>deg``, ``recall_2m_5deg``,
+        ``recall_5m_10deg``, ``recall_10m_10deg``, ``flip_rate``, ``failures``, and
+        under ``interval_95`` the bootstrap interval of each over places.
     """
     failed = np.array([s.position_m is None or s.heading_deg is None for s in samples])
     position = np.array(
@@ -92,9 +93,9 @@ def _figures(columns: _Columns) -> dict[str, float | None]:
         figures[f"recall_{limit}m"] = float(np.mean(ok & (position < limit)))
     for limit in _HEADING_RECALLS_DEG:
         figures[f"recall_{limit}deg"] = float(np.mean(ok & (heading < limit)))
-    for limit in (5, 10):
-        both = ok & (position < limit) & (heading < 10)
-        figures[f"recall_{limit}m_10deg"] = float(np.mean(both))
+    for limit_m, limit_deg in _JOINT_RECALLS:
+        both = ok & (position < limit_m) & (heading < limit_deg)
+        figures[f"recall_{limit_m}m_{limit_deg}deg"] = float(np.mean(both))
     figures["flip_rate"] = float(np.mean(heading > FLIP_DEG))
     return figures
 

@@ -17,6 +17,7 @@ from loc2.cameras import Camera
 from loc2.data.pairs import Pair
 from loc2.depth import DepthMap, DepthUnit, load_depth
 from loc2.errors import InputError, Loc2Error
+from loc2.evaluation.calibration import calibrate_rows
 from loc2.evaluation.metrics import Errors, summarize
 from loc2.evaluation.windows import Trial, make_trial
 from loc2.frames import Pose, heading_error_deg
@@ -128,8 +129,9 @@ def evaluate_samples(
         progress: called with the number of finished trials.
 
     Returns:
-        ``{"config", "pairs", "summary"}`` as plain values: one record for each sample and seed,
-        and figures for all and for each group, beside those of guessing.
+        ``{"config", "pairs", "summary", "calibration"}`` as plain values: one record for each
+        sample and seed, figures for all and for each group beside those of guessing, and how far
+        the confidence can be trusted.
     """
     records: list[dict[str, Any]] = []
     for source in sources:
@@ -148,7 +150,12 @@ def evaluate_samples(
         "depth": protocol.depth,
         "weights": localizer.weights,
     }
-    return {"config": config, "pairs": records, "summary": summary}
+    return {
+        "config": config,
+        "pairs": records,
+        "summary": summary,
+        "calibration": calibrate_rows(records),
+    }
 
 
 def _evaluate_one(
@@ -162,8 +169,11 @@ def _evaluate_one(
         "position_counts": source.position_counts,
     }
     figures: dict[str, Any] = dict.fromkeys(
-        ("east_m", "north_m", "heading_deg", "position_error_m", "heading_error_deg", "confidence")
-    )
+        (
+            "east_m", "north_m", "heading_deg", "position_error_m", "heading_error_deg",
+            "confidence", "radius_90_m",
+        )
+    )  # fmt: skip
     try:
         sample = source.load()
         trial, depth = prepare_trial(sample, source.id, protocol, seed)
@@ -187,6 +197,7 @@ def _evaluate_one(
             "position_error_m": math.hypot(*offset_m),
             "heading_error_deg": heading_error_deg(pose.heading_deg, truth.heading_deg),
             "confidence": answer.confidence,
+            "radius_90_m": answer.radius_90_m,
         }
     except Loc2Error as error:
         record["status"] = f"failed: {error}"

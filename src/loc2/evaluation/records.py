@@ -24,6 +24,7 @@ class Record:
         worst_position_m: stands for a failed sample's position error in medians and means: the
             distance from the truth to the farthest corner of the aerial image.
         confidence: what the localizer said of its answer; None where it says nothing.
+        radius_90_m: radius that it gave for nine cases of ten; None where it gave none.
         failure: why there is no answer, one line.
         seconds: time it took.
     """
@@ -34,6 +35,7 @@ class Record:
     estimate: Pose | None
     worst_position_m: float
     confidence: float | None = None
+    radius_90_m: float | None = None
     failure: str | None = None
     seconds: float = 0.0
 
@@ -74,6 +76,7 @@ class Record:
             "longitudinal_error_m": None if split is None else abs(split[0]),
             "lateral_error_m": None if split is None else abs(split[1]),
             "confidence": self.confidence,
+            "radius_90_m": self.radius_90_m,
             "failure": self.failure,
             "seconds": round(self.seconds, 3),
         }

@@ -20,6 +20,7 @@ from loc2.localization import GroundCells, Hypothesis, Matches
 from loc2.localizer import AerialFeatures, Found, Localizer, check_meters_per_pixel, timed
 from loc2.matching import sample_matches
 from loc2.matching.explain import INLIER_M
+from loc2.pose.confidence import statistics
 from loc2.pose.evidence import DenseEvidence, log_likelihood_ratio
 from loc2.pose.posterior import PosePrior
 from loc2.pose.similarity import weighted_similarity
@@ -62,9 +63,7 @@ class PublishedLocalizer(Localizer):
         return "flat"
 
     def __init__(self, model: PublishedModel, weights: str, metadata: dict[str, str]) -> None:
-        self.model = model.eval()
-        self.weights = weights
-        self.metadata = metadata
+        super().__init__(model, weights, metadata)  # type: ignore[arg-type]
 
     @classmethod
     def load(
@@ -212,6 +211,13 @@ class PublishedLocalizer(Localizer):
             depth=depth_map,
             solver=solution.solver,
             confidence=float(agreeing),
+            statistics=statistics(
+                solution.posterior,
+                source=matches.source,
+                weights=weight,
+                inlier=solution.inlier,
+                half_size_m=(half_m, half_m),
+            ),
         )
 
     def _cells(
