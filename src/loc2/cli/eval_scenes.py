@@ -16,6 +16,7 @@ from loc2.localizer import Localizer
 
 HELD_OUT_SEED = 900_000_000
 """Seeds from here on are kept for evaluation; training uses lower ones."""
+_MARGIN = 0.02  # of images over what windows need
 
 
 def eval_scenes(
@@ -46,8 +47,10 @@ def eval_scenes(
 
     options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
     if window is not None:
-        # The camera must stay inside the window wherever that is cut.
-        options = replace(options, meters_per_pixel=(0.1, 0.15), max_offset=0.1)
+        # The camera stands in the middle, so that the window's offset is all that is unknown; the
+        # image must hold the window wherever that is cut.
+        least = (window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
+        options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
     protocol = Protocol(heading_range, window, shift_range)
     localizer = Localizer.from_pretrained(weights, device)
     sources = scene_sources(seed, count, options, exact_depth)

@@ -136,7 +136,7 @@ class GroundHead(nn.Module):
             rays: (B, 3, h, w) unit rays of the cell centres in the local frame.
             wrap: True for a full panorama, whose left and right edges meet.
         """
-        out = self.net(torch.cat((features, rays), dim=1), wrap)
+        out = self.net(torch.cat((features, rays.to(features)), dim=1), wrap)
         dim = self.descriptor_dim
         # The flat ground's range is the base of the depth: what is learned is the deviation.
         flat = -torch.log((-rays[:, 2]).clamp_min(0.02))

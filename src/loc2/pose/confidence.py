@@ -245,7 +245,7 @@ Gaussian of the posterior's spread.
 def fit_confidence(
     found: Sequence[Statistics],
     correct: Sequence[bool],
-    position_error_m: Sequence[float],
+    position_error_m: Sequence[float | None],
     *,
     fitted_on: str,
     abstain_below: float = 0.5,
@@ -261,7 +261,8 @@ def fit_confidence(
     Args:
         found: statistics of each sample.
         correct: whether its answer was within 5 m and 10 degrees.
-        position_error_m: its position error.
+        position_error_m: its position error; None where there is no true position (the photo is of
+            another place), which the radius is then not fitted on.
         fitted_on: what the samples are, for the record.
         abstain_below: confidence below which no answer should be given.
         coverage: of the radius.
@@ -278,7 +279,8 @@ def fit_confidence(
     raw = torch.stack([row.vector() for row in found])
     mean, deviation = raw.mean(0), raw.std(0).clamp(min=1e-6)
     features = torch.cat(((raw - mean) / deviation, torch.ones(len(raw), 1).double()), 1)
-    error = torch.tensor(list(position_error_m), dtype=torch.float64)
+    placed = torch.tensor([value is not None for value in position_error_m])
+    error = torch.tensor([value or 0.0 for value in position_error_m], dtype=torch.float64)
     log_error = (error + 0.1).log()
     place = torch.tensor(list(groups) if groups is not None else list(range(len(raw))))
     fold = _folds(place)
@@ -299,11 +301,12 @@ def fit_confidence(
     weights = _logistic(features, right, penalty)
     ratio = torch.empty_like(error)
     for k in range(_FOLDS):
-        train, test = fold != k, fold == k
+        train, test = (fold != k) & placed, (fold == k) & placed
         ratio[test] = (
             error[test] / (features[test] @ _ridge(features[train], log_error[train])).exp()
         )
-    size = _ridge(features, log_error)
+    ratio = ratio[placed].sort().values
+    size = _ridge(features[placed], log_error[placed])
     rank = min(math.ceil((len(ratio) + 1) * coverage), len(ratio))
     return ConfidenceModel(
         names=NAMES,
@@ -313,10 +316,10 @@ def fit_confidence(
         intercept=float(weights[-1]),
         radius_coefficients=tuple(size[:-1].tolist()),
         radius_intercept=float(size[-1]),
-        radius_factor=max(float(ratio.sort().values[rank - 1]), 1e-6),
+        radius_factor=max(float(ratio[rank - 1]), 1e-6),
         abstain_below=abstain_below,
         fitted_on=fitted_on,
-        samples=len(ratio),
+        samples=len(right),
     )
 
 

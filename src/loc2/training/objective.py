@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -124,6 +125,8 @@ class Objective(Trainable):
             scores best.
         """
         generator = torch.Generator().manual_seed(seed)
+        if self.reduced_precision:  # from here on: features are most of what is moved about
+            cells = replace(cells, ground=cells.ground.bfloat16(), aerial=cells.aerial.bfloat16())
         cells = augment(cells, self.augmentation, generator)
         ground_features, aerial_features = cells.ground, cells.aerial
         with torch.autocast(cells.rays.device.type, torch.bfloat16, enabled=self.reduced_precision):
