@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,7 +32,14 @@ from loc2.inputs import CameraSpec, ImageLike, load_image, read_camera_file, res
 from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
 from loc2.matching import GroundDescription, evidence_map
 from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
-from loc2.model import AerialGrid, GroundGrid, Loc2Model, load_model, packaged_weights
+from loc2.model import (
+    AerialGrid,
+    GroundGrid,
+    Loc2Model,
+    load_model,
+    packaged_weights,
+    runs_bfloat16_fast,
+)
 from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, Statistics, statistics
 from loc2.pose.posterior import PosePosterior, PosePrior
 from loc2.pose.similarity import ScaleOption
@@ -41,6 +49,7 @@ from loc2.published.model import FORMAT as PUBLISHED_FORMAT
 from loc2.published.model import read_metadata
 
 DEFAULT_WEIGHTS = "default"
+Precision = Literal["auto", "float32", "bfloat16"]
 PANORAMA_HEIGHT_M = 2.5
 """Camera height assumed for panoramas, which mostly come from vehicles, metres."""
 PINHOLE_HEIGHT_M = 1.6
@@ -132,13 +141,18 @@ class Localizer:
 
     @classmethod
     def from_pretrained(
-        cls, weights: str | Path | None = None, device: str | None = None
+        cls,
+        weights: str | Path | None = None,
+        device: str | None = None,
+        precision: Precision = "auto",
     ) -> Localizer:
         """Load weights.
 
         Args:
             weights: file, or None for the default weights that come with the package.
             device: ``cpu``, ``cuda``, ``cuda:1``, ...; the CPU by default.
+            precision: of the backbone of our own models; ``auto`` takes ``bfloat16`` where the
+                device is much faster with it. Poses then differ between machines by centimetres.
 
         Raises:
             WeightsError: the weights cannot be read or are of another kind.
@@ -150,7 +164,14 @@ class Localizer:
 
             return PublishedLocalizer.load(path, _device(device))
         model, metadata = load_model(path, _device(device))
+        fast = precision == "auto" and runs_bfloat16_fast(model.device)
+        model.reduced_precision = precision == "bfloat16" or fast
         return cls(model, DEFAULT_WEIGHTS if weights is None else path.name, metadata)
+
+    @property
+    def precision(self) -> str:
+        """Precision that the backbone runs in."""
+        return "bfloat16" if self.model.reduced_precision else "float32"
 
     @property
     def default_depth(self) -> str:
@@ -197,8 +218,7 @@ class Localizer:
             )
         with torch.inference_mode():
             grid: AerialGrid = self.model.aerial_grid(image, mpp)
-            features = self.model.features(grid.image[None])
-            descriptors = self.model.describe_aerial(features)[0]
+            descriptors = self.model.aerial_descriptors(grid.image)
             seen = None
             if valid is not None and not bool(valid.all()):
                 cover = self.model.aerial_grid(valid.float().expand(3, -1, -1), mpp).image[:1]
@@ -305,6 +325,7 @@ class Localizer:
                 "camera_height_m": height_m,
                 "solver": found.solver,
                 "seed": seed,
+                "precision": self.precision,
             },
             log_evidence=posterior.log_evidence,
             statistics=found.statistics,

@@ -37,6 +37,9 @@ class ModelConfig(BaseModel):
         panorama_bottom_deg: panoramas are cropped below this elevation, degrees.
         pinhole_cell_deg: mean azimuth covered by a cell of a perspective photo, degrees.
         aerial_cell_m: side of an aerial cell, metres.
+        aerial_turns: copies of the aerial image, turned by quarter or half turns, over which its
+            descriptors are averaged: 1, 2 or 4. A vision transformer does not quite turn with its
+            image, so the mean is steadier.
         max_aerial_cells: most cells along a side of the aerial window; larger windows get larger
             cells.
         head: size of the trained heads; None for frozen features alone.
@@ -60,6 +63,7 @@ class ModelConfig(BaseModel):
     panorama_bottom_deg: float = -65.0
     pinhole_cell_deg: float = Field(default=2.5, gt=0)
     aerial_cell_m: float = Field(default=1.4, gt=0)
+    aerial_turns: Literal[1, 2, 4] = 1
     max_aerial_cells: int = Field(default=64, ge=8)
     head: HeadConfig | None = None
     min_range_m: float = 2.0
@@ -136,6 +140,8 @@ class Loc2Model(nn.Module):
                 f"unknown backbone {config.backbone!r}; known: {', '.join(VARIANTS)}"
             )
         self.config = config
+        self.reduced_precision = False
+        """Whether the backbone runs in bfloat16; everything else keeps its precision."""
         self.backbone = VisionTransformer(VARIANTS[config.backbone])
         self.ground_head: GroundHead | None = None
         self.aerial_head: ResidualConvHead | None = None
@@ -235,7 +241,9 @@ class Loc2Model(nn.Module):
         mean = torch.tensor(self.config.image_mean, device=like.device)[:, None, None]
         std = torch.tensor(self.config.image_std, device=like.device)[:, None, None]
         normalised = ((images.to(like.device) - mean) / std).to(like.dtype)
-        levels = self.backbone(normalised, self.config.blocks)
+        reduced = self.reduced_precision and not self.training
+        with torch.autocast(like.device.type, torch.bfloat16, enabled=reduced):
+            levels = self.backbone(normalised, self.config.blocks)
         return torch.cat([functional.normalize(level.float(), dim=1) for level in levels], dim=1)
 
     def describe_ground(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
@@ -262,6 +270,30 @@ class Loc2Model(nn.Module):
         if self.aerial_head is not None:
             centred = self.aerial_head(centred)
         return functional.normalize(centred, dim=1)
+
+    def aerial_descriptors(self, image: Tensor) -> Tensor:
+        """Describe an aerial image from all sides.
+
+        Args:
+            image: (3, H, W) float32 RGB in [0, 1], whole patches.
+
+        Returns:
+            (D, H // 14, W // 14) descriptors, the mean of those of ``config.aerial_turns`` turned
+            copies: of unit length where the copies agree, shorter where they do not.
+        """
+        described = []
+        for quarters in range(0, 4, 4 // self.config.aerial_turns):
+            turned = torch.rot90(image, quarters, (-2, -1))
+            from_there = self.describe_aerial(self.features(turned[None]))[0]
+            described.append(torch.rot90(from_there, -quarters, (-2, -1)))
+        return torch.stack(described).mean(0)
+
+
+def runs_bfloat16_fast(device: torch.device) -> bool:
+    """Return whether a device multiplies matrices in bfloat16 several times faster than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def _centre(features: Tensor) -> Tensor:

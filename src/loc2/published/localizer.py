@@ -58,6 +58,11 @@ class PublishedLocalizer(Localizer):
     model: PublishedModel  # type: ignore[assignment]
 
     @property
+    def precision(self) -> str:
+        """Precision that the backbone runs in."""
+        return str(self.model.backbone.cls_token.dtype).removeprefix("torch.")
+
+    @property
     def default_depth(self) -> str:
         """Level ground: the published networks bring no depth of their own."""
         return "flat"
