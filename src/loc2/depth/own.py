@@ -1,0 +1,86 @@
+"""The depth head of loc2's own weights as a depth model, and as a mask of what has depth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from loc2.cameras import Camera
+from loc2.depth.base import DepthMap
+from loc2.errors import InputError
+from loc2.matching.heads import GroundDescription
+from loc2.model import GroundGrid, Loc2Model
+
+
+def spread_head(
+    description: GroundDescription, grid: GroundGrid, camera: Camera, camera_height_m: float
+) -> DepthMap | None:
+    """Spread the depth head's cells over the image.
+
+    Args:
+        description: of the ground image.
+        grid: the cells.
+        camera: camera of the image.
+        camera_height_m: height above the ground, metres.
+
+    Returns:
+        Metric range, invalid outside the rows that the grid covers; None without a depth head.
+    """
+    if description.log_range_ratio is None or description.valid_logit is None:
+        return None
+    size = (grid.bottom_px - grid.top_px, camera.width)
+    maps = torch.stack((description.log_range_ratio[0], description.valid_logit[0]))[None]
+    log_ratio, logit = functional.interpolate(
+        maps.float().cpu(), size=size, mode="bilinear", align_corners=False
+    )[0]
+    depth = torch.zeros(camera.height, camera.width)
+    valid = torch.zeros(camera.height, camera.width, dtype=torch.bool)
+    depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * camera_height_m
+    valid[grid.top_px : grid.bottom_px] = logit > 0
+    return DepthMap(depth, "range", True, valid, "own", levelled=True)
+
+
+@dataclass(frozen=True)
+class OwnDepth:
+    """The depth head of a network.
+
+    Attributes:
+        model: the network.
+        camera_height_m: height of the camera above the ground, metres.
+    """
+
+    model: Loc2Model
+    camera_height_m: float
+
+    def __call__(self, image: Tensor, camera: Camera) -> DepthMap:
+        """Estimate depth, see :class:`loc2.depth.DepthModel`.
+
+        Raises:
+            InputError: the weights have no depth head.
+        """
+        with torch.inference_mode():
+            grid = self.model.ground_grid(image, camera)
+            rays = grid.cell_rays()[None].to(self.model.device)
+            features = self.model.features(grid.image[None])
+            description = self.model.describe_ground(features, rays, grid.wrap)
+            estimated = spread_head(description, grid, camera, self.camera_height_m)
+        if estimated is None:
+            raise InputError("depth 'own': these weights have no depth head; use 'flat'")
+        return estimated
+
+    def unusable(self, image: Tensor, camera: Camera) -> Tensor:
+        """Return a (H, W) mask of what the validity head calls sky or own vehicle.
+
+        Above and below the rows that the head sees, each column goes on as it ends.
+
+        Raises:
+            InputError: the weights have no depth head.
+        """
+        grid = self.model.ground_grid(image, camera)
+        bad = ~self(image, camera).valid
+        bad[: grid.top_px] = bad[grid.top_px]
+        bad[grid.bottom_px :] = bad[grid.bottom_px - 1]
+        return bad
