@@ -56,7 +56,10 @@ class Scene:
             rays[..., 0] * math.sin(azimuth) + rays[..., 1] * math.cos(azimuth)
         )
         infinite = torch.full_like(level, math.inf)
-        found = [infinite, torch.where(level < 0, -self.height_m / level.clamp(max=-1e-9), infinite)]
+        found = [
+            infinite,
+            torch.where(level < 0, -self.height_m / level.clamp(max=-1e-9), infinite),
+        ]
         found += [box.range_m(rays) for box in self.boxes]
         if self.room_m is not None:
             for axis, half in enumerate(self.room_m):

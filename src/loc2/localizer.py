@@ -20,10 +20,12 @@ from loc2.depth import (
     DepthModel,
     DepthUnit,
     implied_camera_height,
+    is_depth_model,
     lift_pixels,
     load_depth,
     make_depth_model,
 )
+from loc2.depth.own import spread_head
 from loc2.errors import InputError
 from loc2.frames import (
     aerial_px_to_m,
@@ -365,7 +367,7 @@ class Localizer:
             rays = grid.cell_rays()[None].to(features)
             description = self.model.describe_ground(features, rays, grid.wrap)
         with timed(timings, "depth"):
-            depth_map = resolve_depth(lambda: _own_depth(description, grid, camera, height_m))
+            depth_map = resolve_depth(lambda: spread_head(description, grid, camera, height_m))
         with timed(timings, "matching"):
             cells, unit_m = self._match(description, grid, depth_map, camera, height_m, aerial)
         with timed(timings, "pose"):
@@ -569,7 +571,9 @@ def _resolve_depth(
     height_m: float,
     own: Callable[[], DepthMap | None],
 ) -> DepthMap:
-    is_file = isinstance(depth, Path) or (isinstance(depth, str) and Path(depth).suffix != "")
+    is_file = isinstance(depth, Path) or (
+        isinstance(depth, str) and Path(depth).suffix != "" and not is_depth_model(depth)
+    )
     if not is_file and (unit is not None or kind is not None):
         raise InputError("depth unit and kind belong to a depth file; none was given")
     if isinstance(depth, DepthMap):
@@ -586,24 +590,6 @@ def _resolve_depth(
     if isinstance(depth, Path):  # unreachable, but it narrows the type
         return load_depth(depth, camera, unit, kind)
     return depth(image, camera)
-
-
-def _own_depth(
-    description: GroundDescription, grid: GroundGrid, camera: Camera, height_m: float
-) -> DepthMap | None:
-    """Spread the depth head's cells over the image."""
-    if description.log_range_ratio is None or description.valid_logit is None:
-        return None
-    size = (grid.bottom_px - grid.top_px, camera.width)
-    maps = torch.stack((description.log_range_ratio[0], description.valid_logit[0]))[None]
-    log_ratio, logit = functional.interpolate(
-        maps.float().cpu(), size=size, mode="bilinear", align_corners=False
-    )[0]
-    depth = torch.zeros(camera.height, camera.width)
-    valid = torch.zeros(camera.height, camera.width, dtype=torch.bool)
-    depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * height_m
-    valid[grid.top_px : grid.bottom_px] = logit > 0
-    return DepthMap(depth, "range", True, valid, "own", levelled=True)
 
 
 def _heatmap(posterior: PosePosterior, cells: GroundCells) -> Heatmap:

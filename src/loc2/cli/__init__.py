@@ -20,7 +20,7 @@ _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
 def build_app() -> typer.Typer:
     """Assemble the commands."""
     # Imported here: `loc2 --version` should not wait for torch.
-    from loc2.cli import data, scenes, weights
+    from loc2.cli import data, depth, scenes, weights
     from loc2.cli.bench import bench
     from loc2.cli.demo import demo
     from loc2.cli.eval_kitti import eval_kitti
@@ -46,6 +46,7 @@ def build_app() -> typer.Typer:
     evaluate.command("kitti")(eval_kitti)
     app.add_typer(evaluate, name="eval")
     app.add_typer(data.app, name="data")
+    app.add_typer(depth.app, name="depth")
     app.add_typer(scenes.app, name="scenes")
     app.add_typer(weights.app, name="weights")
     return app

@@ -123,7 +123,7 @@ def localize(
     output: Annotated[Path | None, typer.Option(help="Folder for pose.json and figures.")] = None,
 ) -> None:
     """Find the position and heading of a ground image in an aerial image."""
-    spec = _camera_spec(
+    spec = camera_options(
         camera, panorama, elevation_top, elevation_bottom, hfov, roll, pitch, camera_height
     )
     heading = _heading_prior(heading_prior, heading_range)
@@ -269,7 +269,7 @@ def _table(
     return table
 
 
-def _camera_spec(
+def camera_options(
     camera: Path | None,
     panorama: bool,
     elevation_top: float | None,
@@ -279,6 +279,11 @@ def _camera_spec(
     pitch: float | None,
     camera_height: float | None,
 ) -> CameraSpec:
+    """Return what the options say of a camera.
+
+    Raises:
+        InputError: options contradict each other or the camera file.
+    """
     if panorama and hfov is not None:
         raise InputError("--panorama and --hfov contradict each other; give one")
     if (elevation_top is None) != (elevation_bottom is None):

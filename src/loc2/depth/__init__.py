@@ -9,15 +9,28 @@ from loc2.depth.base import (
 )
 from loc2.depth.files import DepthUnit, load_depth
 from loc2.depth.flat import FlatGround
-from loc2.depth.registry import depth_model_names, make_depth_model
+from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth, PerspectiveModel
+from loc2.depth.registry import (
+    depth_model_info,
+    depth_model_names,
+    is_depth_model,
+    make_depth_model,
+)
+from loc2.depth.relative import inverse_to_depth
 
 __all__ = [
     "DepthMap",
     "DepthModel",
+    "DepthModelInfo",
     "DepthUnit",
     "FlatGround",
+    "PerspectiveDepth",
+    "PerspectiveModel",
+    "depth_model_info",
     "depth_model_names",
     "implied_camera_height",
+    "inverse_to_depth",
+    "is_depth_model",
     "lift_cells",
     "lift_pixels",
     "load_depth",

@@ -12,12 +12,22 @@ from PIL import Image, UnidentifiedImageError
 
 from loc2.cameras import Camera, DepthKind
 from loc2.depth.base import DepthMap
+from loc2.depth.record import read_record
+from loc2.depth.relative import inverse_to_depth
 from loc2.errors import InputError
 
-DepthUnit = Literal["m", "cm", "mm", "m/256", "relative"]
-"""Unit of stored depth; ``relative`` means known up to an unknown factor."""
+DepthUnit = Literal["m", "cm", "mm", "m/256", "relative", "inverse"]
+"""Unit of stored depth; ``relative`` means known up to an unknown factor, ``inverse`` that the
+numbers are inverse depth up to scale and shift (as relative networks return it)."""
 
-_METERS: dict[str, float] = {"m": 1.0, "cm": 0.01, "mm": 0.001, "m/256": 1 / 256, "relative": 1.0}
+_METERS: dict[str, float] = {
+    "m": 1.0,
+    "cm": 0.01,
+    "mm": 0.001,
+    "m/256": 1 / 256,
+    "relative": 1.0,
+    "inverse": 1.0,
+}
 
 
 def load_depth(
@@ -28,8 +38,10 @@ def load_depth(
 ) -> DepthMap:
     """Read depth of a ground image.
 
-    An npz file holds ``depth`` and optionally ``unit``, ``kind`` and ``valid``; what is given here
-    must not contradict it. Zero, negative and non-finite depth is invalid.
+    An npz file holds ``depth`` and optionally ``unit``, ``kind`` and ``valid``, and a record that
+    ``loc2 depth`` wrote beside a file says the same; what is given here must not contradict them.
+    Zero, negative and non-finite depth is invalid. Inverse depth becomes depth up to scale, see
+    :mod:`loc2.depth.relative`; of it, zero in an integer file and what is not finite is invalid.
 
     Args:
         path: .npy, .npz, .png, .tif or .tiff file.
@@ -43,6 +55,11 @@ def load_depth(
     """
     path = Path(path)
     depth, stated, valid = _read(path)
+    whole = depth.dtype.kind in "iu"
+    depth = depth.astype(np.float64)
+    record = read_record(path)
+    if record is not None:
+        stated = {"unit": record.unit, "kind": record.kind, **stated}
     file_unit, file_kind = stated.get("unit"), stated.get("kind")
     if unit is not None and file_unit is not None and unit != file_unit:
         raise InputError(f"depth {path}: unit {unit!r} given, but the file says {file_unit!r}")
@@ -63,13 +80,22 @@ def load_depth(
             f"depth {path}: {width}x{height} has another shape than the image's "
             f"{camera.width}x{camera.height}"
         )
+    chosen: DepthKind = "z" if chosen_kind == "z" else "range"
+    if chosen_unit == "inverse":
+        known = np.isfinite(depth) & valid & ((depth != 0) | ~whole)
+        value = torch.from_numpy(np.where(known, depth, 0.0))
+        try:
+            distance, usable_t, _ = inverse_to_depth(value, torch.from_numpy(known), camera, chosen)
+        except InputError as error:
+            raise InputError(f"depth {path}: {error}") from error
+        return DepthMap(distance, chosen, False, usable_t, f"file {path.name}")
     usable = np.isfinite(depth) & (depth > 0) & valid
     if not usable.any():
         raise InputError(f"depth {path}: no valid depth (all zero, negative or not finite)")
     metres = np.where(usable, depth, 0.0) * _METERS[chosen_unit]
     return DepthMap(
         depth=torch.from_numpy(metres.astype(np.float32)),
-        kind="z" if chosen_kind == "z" else "range",
+        kind=chosen,
         metric=chosen_unit != "relative",
         valid=torch.from_numpy(usable),
         source=f"file {path.name}",
@@ -110,4 +136,4 @@ def _read(path: Path) -> tuple[np.ndarray, dict[str, str], np.ndarray]:
         valid = np.ones(depth.shape, dtype=bool)
     if valid.shape != depth.shape:
         raise InputError(f"depth {path}: 'valid' and 'depth' differ in size")
-    return depth.astype(np.float64), stated, valid
+    return depth, stated, valid

@@ -1,37 +1,91 @@
-"""Depth models by name."""
+"""Depth models by name; what a name needs is imported when it is used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from pathlib import Path
 
 from loc2.depth.base import DepthModel
+from loc2.depth.depth_anything import DEPTH_ANYTHING, LOCAL_PREFIX, load_depth_anything
 from loc2.depth.flat import FlatGround
+from loc2.depth.onnx import OnnxDepth, OnnxPanoramaDepth, read_description
+from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth
+from loc2.depth.tangent import ViewLayout
 from loc2.errors import InputError
 
-DepthFactory = Callable[[float], DepthModel]
-"""Builds a model for a camera height in metres."""
-
-_FACTORIES: dict[str, DepthFactory] = {"flat": FlatGround}
+_LOGGER = logging.getLogger(__name__)
+_OURS = "Apache-2.0"
+_DESCRIPTIONS = (".toml", ".json")
 
 
 def depth_model_names() -> list[str]:
     """Return the names that :func:`make_depth_model` knows."""
-    return sorted(_FACTORIES)
+    return sorted(["flat", *DEPTH_ANYTHING])
 
 
-def make_depth_model(name: str, camera_height_m: float) -> DepthModel:
-    """Build a depth model by name.
+def is_depth_model(name: str) -> bool:
+    """Tell a model's name, or the description of an ONNX network, from a depth file."""
+    return (
+        name in depth_model_names()
+        or name.startswith(LOCAL_PREFIX)
+        or Path(name).suffix in _DESCRIPTIONS
+    )
+
+
+def depth_model_info(name: str) -> DepthModelInfo:
+    """Return what a model is without loading it.
 
     Args:
-        name: one of :func:`depth_model_names`.
-        camera_height_m: height of the camera above the ground, metres.
+        name: see :func:`make_depth_model`.
 
     Raises:
-        InputError: no model has that name.
+        InputError: no model has that name, or its description cannot be used.
     """
-    if name not in _FACTORIES:
-        raise InputError(
-            f"depth {name!r}: neither a file nor a known model; known: "
-            f"{', '.join(['default', 'own', *depth_model_names()])}"
+    if name == "flat":
+        return DepthModelInfo("flat", "1", "metric", "range", _OURS)
+    if name in DEPTH_ANYTHING:
+        return DEPTH_ANYTHING[name][1]
+    if name.startswith(LOCAL_PREFIX):
+        return DepthModelInfo(name, "local", "inverse", "z", "unknown (local folder)")
+    if Path(name).suffix in _DESCRIPTIONS:
+        return read_description(Path(name)).info()
+    raise InputError(
+        f"depth {name!r}: neither a file nor a known model; known: "
+        f"{', '.join(['default', 'own', *depth_model_names()])}, and the description of an ONNX "
+        "network (.toml)"
+    )
+
+
+def make_depth_model(
+    name: str, camera_height_m: float, device: str = "cpu", layout: ViewLayout = "cube"
+) -> DepthModel:
+    """Build a depth model by name.
+
+    A non-commercial licence is named (a warning of the logger ``loc2``) before anything is
+    loaded or fetched.
+
+    Args:
+        name: one of :func:`depth_model_names`, ``depth-anything-v2:FOLDER``, or the description of
+            an ONNX network (see :mod:`loc2.depth.onnx`).
+        camera_height_m: height of the camera above the ground, metres.
+        device: where networks run.
+        layout: how panoramas are cut for models of perspective images.
+
+    Raises:
+        InputError: no model has that name, or its extra is not installed.
+        WeightsError: its weights cannot be had.
+    """
+    info = depth_model_info(name)
+    if info.non_commercial:
+        _LOGGER.warning(
+            "depth model %s: licence %s, non-commercial use only", info.name, info.licence
         )
-    return _FACTORIES[name](camera_height_m)
+    if name == "flat":
+        return FlatGround(camera_height_m)
+    if Path(name).suffix in _DESCRIPTIONS and not name.startswith(LOCAL_PREFIX):
+        description = read_description(Path(name))
+        network = OnnxDepth(description, device)
+        if description.projection == "equirectangular":
+            return OnnxPanoramaDepth(network)
+        return PerspectiveDepth(network, layout, device)
+    return PerspectiveDepth(load_depth_anything(name, device), layout, device)
