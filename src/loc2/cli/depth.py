@@ -27,7 +27,7 @@ from loc2.localizer import Localizer
 from loc2.outputs import atomic_path
 
 PROBLEM_EXIT = 1
-SHEET_NAME = "check_sheet.jpg"
+SHEET_NAME = "check_sheet.png"
 
 
 class _DefaultGroup(TyperGroup):

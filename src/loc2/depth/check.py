@@ -360,7 +360,7 @@ def _judge_alignment(measures: Sequence[DepthMeasures]) -> DepthFinding:
         return DepthFinding(
             False, what, f"{detail}, turned by {degrees:.0f} degrees {turned:.2f}: depth is turned"
         )
-    if here < 2 * _ALIGNMENT_MARGIN:
+    if here < max(mirrored, 0.0) + _ALIGNMENT_MARGIN:
         return DepthFinding(None, what, f"{detail}: too few edges to tell")
     return DepthFinding(True, what, detail)
 
