@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from loc2.cli.explained import command_line
 from tests.conftest import CliResult, PairFiles
 
 Cli = Callable[..., CliResult]
@@ -145,6 +146,9 @@ BAD_OPTIONS: list[tuple[tuple[object, ...], str]] = [
     (("--meters-per-pixel", 0.2, "--device", "abacus"), "not available"),
     (("--meters-per-pixel", 0.2, "--camera", "none.json"), "cannot be read"),
     (("--meters-per-pixel", 0.2, "--nonsense"), "nonsense"),
+    (("--meters-per-pixel", 0.2, "--figures", "matches,heatmap"), "figure 'heatmap': choose from"),
+    (("--meters-per-pixel", 0.2, "--figures", ""), "figure '': choose from"),
+    (("--meters-per-pixel", 0.2, "--figure-format", "bmp"), "choose from png, svg, pdf"),
 ]
 
 
@@ -204,3 +208,78 @@ def test_help_and_version(cli: Cli) -> None:
         assert command in listing.out
         assert cli(command, "--help").code == 0
     cli("nonsense").assert_one_line_error("nonsense")
+
+
+def test_all_figures_and_the_report(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    result = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+        "--figures", "all", "--figure-format", "svg", "--report", "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    names = ("depth", "matches", "overlay", "points", "posterior")
+    expected = [*(f"{n}.svg" for n in names), "pose.json", "report.html"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(expected)
+    for name in expected:
+        assert f"wrote {tmp_path / name}" in result.out
+    page = (tmp_path / "report.html").read_text()
+    assert "ground.png" in page
+    assert f"--aerial {pair_files.aerial}" in page  # the command
+    assert "Do not rely on this answer" in page
+
+
+def test_named_figures_only(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    common = ("--aerial", pair_files.aerial, "--meters-per-pixel", 0.25, "--output", tmp_path)
+    words = ("localize", pair_files.ground, *common, "--figure-format", "pdf")
+    assert cli(*words, "--figures", "depth, posterior").code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["depth.pdf", "pose.json", "posterior.pdf"]
+    assert (tmp_path / "depth.pdf").read_bytes().startswith(b"%PDF")
+    assert cli(*words[:-2], "--figures", "none").code == 0
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_figures_and_report_need_a_folder(cli: Cli, pair_files: PairFiles) -> None:
+    words = ("localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 1)
+    cli(*words, "--report").assert_one_line_error("--report", "--output")
+    cli(*words, "--figures", "all").assert_one_line_error("--figures", "--output")
+
+
+def test_hostile_file_names_in_the_report(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
+    photo = tmp_path / "<img src=x onerror=alert(1)>&'.png"
+    Image.open(pair_files.ground).save(photo)
+    result = cli(
+        "localize", photo, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+        "--report", "--figures", "none", "--quiet", "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "&lt;img src=x onerror=alert(1)&gt;&amp;" in page
+    assert "<img src=x" not in page
+
+
+def test_a_figure_that_fails_leaves_nothing_half_written(
+    cli: Cli, pair_files: PairFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", interrupted)
+    result = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+        "--output", tmp_path,
+    )  # fmt: skip
+    assert result.code == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_are_shown_without_keys() -> None:
+    words = ("localize", "a b.jpg", "--aerial", "https://me:pass@tiles.example/{z}/{x}?key=SECRET")
+    shown = command_line(words)
+    assert shown.startswith("loc2 localize 'a b.jpg' --aerial ")
+    assert "SECRET" not in shown and "pass" not in shown
+    assert command_line(["photo#1?.jpg"]) == "loc2 'photo#1?.jpg'"
+
+
+def test_demo_writes_the_report_with_the_truth(cli: Cli, tmp_path: Path) -> None:
+    assert cli("demo", "--report", "--quiet", "--output", tmp_path).code == 0
+    page = (tmp_path / "report.html").read_text()
+    assert "error against the truth" in page

@@ -17,6 +17,7 @@ from loc2.published.compat import Compatibility, aerial_cells_m
 from loc2.published.config import CONFIGS, PublishedConfig
 from loc2.published.localizer import PublishedLocalizer
 from loc2.published.model import PublishedModel
+from loc2.report import render_report, save_figures
 
 TINY = VitConfig(embed_dim=32, depth=1, num_heads=2)
 
@@ -188,3 +189,18 @@ def test_default_weights_take_every_solver(pair_files) -> None:  # type: ignore[
             pair_files.ground, pair_files.aerial, meters_per_pixel=0.25, solver=solver
         )
         assert answer.settings["solver"] == solver
+
+
+def test_figures_and_report_of_a_published_answer(
+    images: tuple[torch.Tensor, torch.Tensor], tmp_path: Path
+) -> None:
+    """Its confidence is no probability, and the report must not call the answer likely right."""
+    localizer = make(small("loc2-vigor", Compatibility()))
+    answer = localizer.localize(*images, meters_per_pixel=0.5, depth=DEPTH)
+    assert len(save_figures(answer, tmp_path, ["all"], dpi=50)) == 5
+    page = render_report(answer)
+    before = page[: page.index("<script")]
+    assert "Agreeing matches" in before
+    assert "That is no probability" in before
+    assert "estimated chance" not in before
+    assert "Likely right" not in before

@@ -12,6 +12,11 @@ from loc2.depth.base import DepthMap
 from loc2.frames import Pose
 from loc2.pose.confidence import Statistics
 
+PROBABILITY = "probability of being right"
+"""``settings["confidence"]`` of answers whose confidence is a probability."""
+INLIER_SHARE = "share of matches that agree"
+"""``settings["confidence"]`` where it is no probability: wrong answers reach high shares too."""
+
 
 @dataclass(frozen=True)
 class Hypothesis:

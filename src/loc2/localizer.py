@@ -31,7 +31,14 @@ from loc2.frames import (
     aerial_px_to_m,
 )
 from loc2.inputs import CameraSpec, ImageLike, load_image, read_camera_file, resolve_camera
-from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
+from loc2.localization import (
+    PROBABILITY,
+    GroundCells,
+    Heatmap,
+    Hypothesis,
+    Localization,
+    Matches,
+)
 from loc2.matching import GroundDescription, evidence_map
 from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
 from loc2.model import (
@@ -131,6 +138,9 @@ class Localizer:
         weights: its name, for results.
         metadata: what its file says of it.
     """
+
+    confidence_meaning = PROBABILITY
+    """What the confidence of answers is: a probability, or something that only ranks them."""
 
     def __init__(self, model: Loc2Model, weights: str, metadata: dict[str, str]) -> None:
         self.model = model.eval()
@@ -328,6 +338,7 @@ class Localizer:
                 "solver": found.solver,
                 "seed": seed,
                 "precision": self.precision,
+                "confidence": self.confidence_meaning,
             },
             log_evidence=posterior.log_evidence,
             statistics=found.statistics,

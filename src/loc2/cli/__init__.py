@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     command = typer.main.get_command(build_app())
     try:
-        result = command.main(arguments or ["--help"], prog_name="loc2", standalone_mode=False)
+        result = command.main(
+            arguments or ["--help"], prog_name="loc2", standalone_mode=False, obj=tuple(arguments)
+        )
     except _UsageError as error:
         return _fail(str(getattr(error, "format_message", error.__str__)()))
     except Loc2Error as error:

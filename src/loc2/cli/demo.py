@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from loc2.cli.explained import Explanation, FigureFormat, Figures, Report
 from loc2.cli.localize import deliver
 from loc2.cli.options import Device, Quiet, Weights
 from loc2.data.pairs import Pair, read_pairs
-from loc2.frames import heading_error_deg
+from loc2.frames import Pose, heading_error_deg
 from loc2.localizer import Localizer
 from loc2.outputs import ensure_directory
 
@@ -22,12 +23,24 @@ def bundled_pair() -> Pair:
 
 
 def demo(
+    context: typer.Context,
     weights: Weights = None,
     device: Device = None,
+    figures: Figures = None,
+    figure_format: FigureFormat = "png",
+    report: Report = False,
     quiet: Quiet = False,
     output: Annotated[Path, typer.Option(help="Folder for the outputs.")] = Path("demo_output"),
 ) -> None:
     """Localize the bundled example and compare with the known truth."""
+    shown = Explanation.checked(
+        output,
+        figures,
+        figure_format,
+        report,
+        context.find_root().obj or (),
+        {"scene": "the generated scene that comes with the package"},
+    )
     ensure_directory(output)
     pair = bundled_pair()
     localizer = Localizer.from_pretrained(weights, device)
@@ -38,10 +51,11 @@ def demo(
         meters_per_pixel=pair.meters_per_pixel,
         camera_height_m=pair.camera_height_m,
     )
-    deliver(answer, output, as_json=False, quiet=quiet)
+    truth = Pose(pair.east_m, pair.north_m, pair.heading_deg % 360.0)
+    deliver(answer, output, as_json=False, quiet=quiet, explanation=shown, truth=truth)
     if not quiet:
-        error_m = math.hypot(answer.pose.east_m - pair.east_m, answer.pose.north_m - pair.north_m)
-        error_deg = heading_error_deg(answer.pose.heading_deg, pair.heading_deg)
+        error_m = math.hypot(answer.pose.east_m - truth.east_m, answer.pose.north_m - truth.north_m)
+        error_deg = heading_error_deg(answer.pose.heading_deg, truth.heading_deg)
         typer.echo(
             f"truth: {pair.east_m:+.2f} m east, {pair.north_m:+.2f} m north, heading "
             f"{pair.heading_deg:.1f}°; error {error_m:.2f} m, {error_deg:.1f}°"

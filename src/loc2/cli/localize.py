@@ -14,6 +14,7 @@ from rich.table import Table
 
 from loc2.cameras import DepthKind
 from loc2.cli.eval_pairs import progress_bar
+from loc2.cli.explained import Explanation, FigureFormat, Figures, Report
 from loc2.cli.geo_options import (
     AerialCenter,
     AerialCrs,
@@ -36,6 +37,7 @@ from loc2.cli.located import OutputFiles, located_rows, show_pieces
 from loc2.cli.options import Device, Quiet, Seed, Weights
 from loc2.depth import DepthUnit
 from loc2.errors import InputError
+from loc2.frames import Pose
 from loc2.geo.locate import locate
 from loc2.geo.opening import AerialOptions, open_aerial
 from loc2.inputs import CameraSpec, read_camera_file
@@ -45,10 +47,10 @@ from loc2.inputs.photo_priors import photo_priors
 from loc2.localization import Localization
 from loc2.localizer import HeadingPrior, Localizer, PositionPrior
 from loc2.outputs import ensure_directory, pose_record, position_sigma_m, write_json
-from loc2.report import save_figures
 
 
 def localize(
+    context: typer.Context,
     ground: Annotated[Path, typer.Argument(help="Ground photo or panorama.")],
     aerial: Annotated[
         str,
@@ -110,6 +112,9 @@ def localize(
     tile_cache: TileCacheFolder = None,
     offline: Offline = False,
     ignore_metadata: IgnoreMetadata = False,
+    figures: Figures = None,
+    figure_format: FigureFormat = "png",
+    report: Report = False,
     formats: Formats = None,
     write_exif: WriteExif = False,
     overlay_geotiff: OverlayGeotiff = False,
@@ -131,6 +136,14 @@ def localize(
     unit = _choice("--depth-unit", depth_unit, get_args(DepthUnit))
     kind = _choice("--depth-kind", depth_kind, get_args(DepthKind))
     files = OutputFiles.checked(output, formats, write_exif, overlay_geotiff)
+    shown = Explanation.checked(
+        output,
+        figures,
+        figure_format,
+        report,
+        context.find_root().obj or (),
+        {"ground file": ground, "aerial source": aerial},
+    )
     options = AerialOptions(
         meters_per_pixel=meters_per_pixel,
         center=parse_lat_lon("--aerial-center", aerial_center),
@@ -179,6 +192,7 @@ def localize(
         record=located.record(),
         rows=located_rows(located),
         files=written,
+        explanation=shown,
     )
 
 
@@ -206,6 +220,8 @@ def deliver(
     record: dict[str, Any] | None = None,
     rows: Sequence[tuple[str, str]] = (),
     files: Sequence[Path] = (),
+    explanation: Explanation | None = None,
+    truth: Pose | None = None,
 ) -> None:
     """Print an answer and write its files.
 
@@ -217,6 +233,8 @@ def deliver(
         record: content of ``pose.json``; by default that of the answer alone.
         rows: further lines of the table.
         files: files already written, to be named.
+        explanation: which figures are written, and whether the report.
+        truth: the true pose where it is known, for the report.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -224,7 +242,8 @@ def deliver(
     record = pose_record(answer) if record is None else record
     written = list(files)
     if output is not None:
-        written += save_figures(answer, output, ("matches", "overlay"), "png")
+        shown = explanation or Explanation()
+        written += shown.write(answer, output, rows=rows, truth=truth)
         write_json(output / "pose.json", record)
         written.append(output / "pose.json")
     if quiet:

@@ -16,7 +16,7 @@ from loc2.depth import DepthMap
 from loc2.errors import InputError
 from loc2.frames import aerial_m_to_px
 from loc2.inputs import ImageLike, load_image
-from loc2.localization import GroundCells, Hypothesis, Matches
+from loc2.localization import INLIER_SHARE, GroundCells, Hypothesis, Matches
 from loc2.localizer import AerialFeatures, Found, Localizer, check_meters_per_pixel, timed
 from loc2.matching import sample_matches
 from loc2.matching.explain import INLIER_M
@@ -56,6 +56,8 @@ class PublishedLocalizer(Localizer):
     """
 
     model: PublishedModel  # type: ignore[assignment]
+
+    confidence_meaning = INLIER_SHARE
 
     @property
     def precision(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import loc2
@@ -15,7 +15,7 @@ from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_
 from loc2.report.figures.style import PROBABILITY_COLORS
 from loc2.report.page import Markup, asset, fill, json_block, policy, table
 from loc2.report.payload import jpeg_uri, payload
-from loc2.report.verdict import Verdict, judge
+from loc2.report.verdict import Verdict, is_probability, judge
 
 MAX_BYTES = 8_000_000
 """No report is larger."""
@@ -33,6 +33,7 @@ def write_report(
     title: str = "Localization report",
     truth: Pose | None = None,
     provenance: Mapping[str, object] | None = None,
+    pose_rows: Sequence[tuple[str, str]] = (),
 ) -> Path:
     """Write the report of a localization as one HTML file.
 
@@ -43,6 +44,7 @@ def write_report(
         truth: the true pose, where it is known.
         provenance: further rows of the provenance table, such as input files and the command;
             any text, it is escaped.
+        pose_rows: further rows of the table of the pose, such as the place on earth.
 
     Returns:
         The path.
@@ -51,7 +53,9 @@ def write_report(
         OutputError: the file cannot be written.
         InputError: the page would exceed :data:`MAX_BYTES`.
     """
-    page = render_report(localization, title=title, truth=truth, provenance=provenance)
+    page = render_report(
+        localization, title=title, truth=truth, provenance=provenance, pose_rows=pose_rows
+    )
     encoded = page.encode("utf-8")
     if len(encoded) > MAX_BYTES:
         raise InputError(
@@ -68,6 +72,7 @@ def render_report(
     title: str = "Localization report",
     truth: Pose | None = None,
     provenance: Mapping[str, object] | None = None,
+    pose_rows: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Return the page of :func:`write_report` as text."""
     verdict = judge(localization)
@@ -87,7 +92,7 @@ def render_report(
         "script": Markup(script),
         "data": json_block(data),
         **_verdict_values(localization, verdict),
-        "pose_table": _pose_table(localization, truth),
+        "pose_table": _pose_table(localization, truth, pose_rows),
         "kind": "panorama" if wide else "photo",
         "threshold": round(1000 * max(0, total - LINES_AT_FIRST) / total) if total else 0,
         "ground_image": Markup(jpeg_uri(localization.ground_image)),
@@ -107,13 +112,16 @@ def _verdict_values(localization: Localization, verdict: Verdict) -> dict[str, o
         "sign": SIGNS[verdict.level],
         "headline": verdict.headline,
         "advice": verdict.advice,
+        "confidence_name": "Confidence" if is_probability(localization) else "Agreeing matches",
         "confidence": f"{localization.confidence:.4f}",
         "confidence_percent": f"{localization.confidence:.0%}",
         "reasons": Markup(reasons),
     }
 
 
-def _pose_table(localization: Localization, truth: Pose | None) -> Markup:
+def _pose_table(
+    localization: Localization, truth: Pose | None, further: Sequence[tuple[str, str]]
+) -> Markup:
     pose = localization.pose
     u, v = pose_px(localization, pose).tolist()
     long_m, short_m, bearing_deg = ellipse_90(localization.covariance)
@@ -128,6 +136,7 @@ def _pose_table(localization: Localization, truth: Pose | None) -> Markup:
         ("90 % of headings within", f"± {heading_half_width_deg(localization.covariance):.1f}°"),
         ("pixel in the aerial image", f"{u:.1f}, {v:.1f}"),
         ("scale, metres per depth unit", f"{pose.scale:.3f}"),
+        *further,
     ]
     if truth is not None:
         error_m = math.hypot(pose.east_m - truth.east_m, pose.north_m - truth.north_m)

@@ -8,8 +8,9 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from loc2.errors import InputError, OutputError
+from loc2.errors import InputError
 from loc2.localization import Localization
+from loc2.outputs import atomic_path
 from loc2.report.figures import FIGURES
 
 DEFAULT_FIGURES = ("matches", "overlay")
@@ -42,12 +43,22 @@ def save_figures(
         OutputError: the folder cannot be written.
     """
     chosen = figure_names(names)
-    if format not in FIGURE_FORMATS:
-        raise InputError(f"figure format {format!r}: choose from {', '.join(FIGURE_FORMATS)}")
+    figure_format(format)
     paths = [directory / f"{name}.{format}" for name in chosen]
     for name, path in zip(chosen, paths, strict=True):
         write_figure(FIGURES[name](localization), path, dpi=dpi)
     return paths
+
+
+def figure_format(name: str) -> str:
+    """Check the name of a figure's format.
+
+    Raises:
+        InputError: there is no such format.
+    """
+    if name not in FIGURE_FORMATS:
+        raise InputError(f"figure format {name!r}: choose from {', '.join(FIGURE_FORMATS)}")
+    return name
 
 
 def figure_names(names: Sequence[str]) -> list[str]:
@@ -71,16 +82,9 @@ def write_figure(figure: Figure, path: Path, *, dpi: int = 160) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     metadata = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[path.suffix[1:]]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context(
-            {"svg.hashsalt": "loc2", "svg.fonttype": "path", "pdf.fonttype": 42}
-        ):
-            figure.savefig(partial, dpi=dpi, metadata=metadata)
-        partial.replace(path)
-    except OSError as error:
-        if path.parent.is_dir():
-            partial.unlink(missing_ok=True)
-        raise OutputError(f"figure {path}: cannot be written ({error.strerror})") from error
+    with (
+        atomic_path(path) as temporary,
+        matplotlib.rc_context({"svg.hashsalt": "loc2", "svg.fonttype": "path", "pdf.fonttype": 42}),
+    ):
+        figure.savefig(temporary, dpi=dpi, metadata=metadata)

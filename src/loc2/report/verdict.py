@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from loc2.frames import Pose, heading_error_deg
-from loc2.localization import Hypothesis, Localization
+from loc2.localization import PROBABILITY, Hypothesis, Localization
 from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_px
 from loc2.report.probability import matches_under
 
@@ -45,11 +45,12 @@ class Verdict:
 def judge(localization: Localization) -> Verdict:
     """Put a localization into words."""
     confidence = localization.confidence
+    rated = is_probability(localization)
     rival = strongest_rival(localization)
     first = localization.hypotheses[0].mass if localization.hypotheses else 0.0
-    doubtful = confidence < TRUST_CONFIDENCE
+    doubtful = confidence < TRUST_CONFIDENCE or not rated
     reasons = (
-        _confidence_sentence(confidence),
+        _confidence_sentence(confidence) if rated else _agreement_sentence(confidence),
         _rival_sentence(localization, rival),
         _spread_sentence(localization),
         *_match_sentences(localization),
@@ -60,6 +61,12 @@ def judge(localization: Localization) -> Verdict:
     if rival is not None and rival.mass >= RIVAL_SHARE * first and first + rival.mass >= 0.5:
         advice = "Compare the two places below, or give a rough position or heading to decide."
         return Verdict("check", "Ambiguous: two answers fit", advice, reasons)
+    if not rated:
+        advice = (
+            "These weights do not say how likely they are right. Compare the photo's layout with "
+            "the map below before using the answer."
+        )
+        return Verdict("check", "Not rated: check it", advice, reasons)
     if confidence >= LOW_CONFIDENCE:
         advice = "Compare the photo's layout with the map below before using it."
         return Verdict("check", "Plausible, but check it", advice, reasons)
@@ -68,6 +75,11 @@ def judge(localization: Localization) -> Verdict:
         "help."
     )
     return Verdict("reject", "Do not rely on this answer", advice, reasons)
+
+
+def is_probability(localization: Localization) -> bool:
+    """Tell whether the confidence is meant as a probability of being right."""
+    return localization.settings.get("confidence", PROBABILITY) == PROBABILITY
 
 
 def strongest_rival(localization: Localization) -> Hypothesis | None:
@@ -146,6 +158,13 @@ def _confidence_sentence(confidence: float) -> str:
     return (
         f"The estimated chance that it is right, within {SAME_PLACE_M:.0f} m and "
         f"{SAME_HEADING_DEG:.0f}°, is {_percent(confidence)}."
+    )
+
+
+def _agreement_sentence(share: float) -> str:
+    return (
+        f"{_percent(share)} of the matches' weight agrees with it. That is no probability: wrong "
+        "answers can agree with themselves just as well."
     )
 
 
