@@ -286,7 +286,7 @@ def test_save_figures_refuses(panorama: Localization, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"figure format 'bmp'"):
         save_figures(panorama, tmp_path, format="bmp")
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot be made"):
         save_figures(panorama, tmp_path / "file")
 
 

@@ -22,6 +22,7 @@ def build_app() -> typer.Typer:
     # Imported here: `loc2 --version` should not wait for torch.
     from loc2.cli import data, depth, scenes, weights
     from loc2.cli.bench import bench
+    from loc2.cli.compare import compare_results
     from loc2.cli.demo import demo
     from loc2.cli.eval_kitti import eval_kitti
     from loc2.cli.eval_pairs import eval_pairs
@@ -40,6 +41,7 @@ def build_app() -> typer.Typer:
     app.command()(demo)
     app.command()(bench)
     app.command()(train)
+    app.command("compare")(compare_results)
     evaluate.command("pairs")(eval_pairs)
     evaluate.command("scenes")(eval_scenes)
     evaluate.command("vigor")(eval_vigor)

@@ -11,10 +11,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loc2.cli.eval_pairs import calibration_lines, progress_bar
+from loc2.cli.eval_pairs import calibration_lines
+from loc2.cli.eval_report import check_report_folder, write_evaluation
+from loc2.cli.progress import progress_bar
 from loc2.data.samples import SampleSource
 from loc2.errors import WeightsError
-from loc2.evaluation.benchmarks import RunOptions, evaluate, results_content, weights_record
+from loc2.evaluation.benchmarks import (
+    RunOptions,
+    chosen,
+    evaluate,
+    localize_again,
+    results_content,
+    weights_record,
+)
 from loc2.evaluation.records import Record
 from loc2.evaluation.tables import RECALL_NAMES, PublishedRow, published_rows
 from loc2.localizer import DEFAULT_WEIGHTS, Localizer
@@ -118,6 +127,8 @@ def run(
     further_summaries: Callable[[list[Record]], dict[str, Any]],
     quiet: bool,
     output: Path | None,
+    report: Path | None,
+    context: typer.Context,
 ) -> None:
     """Evaluate, write the results file, and print the table beside the published figures.
 
@@ -130,7 +141,10 @@ def run(
         further_summaries: summaries special to the data set.
         quiet: print nothing.
         output: results file.
+        report: folder of the report.
+        context: of the command.
     """
+    check_report_folder(report)
     total = len(source) if options.limit is None else min(options.limit, len(source))
     with progress_bar(quiet) as bar:
         task = bar.add_task(str(config["data"]), total=total)
@@ -138,13 +152,22 @@ def run(
             localizer, source, options, lambda done: bar.update(task, completed=done)
         )
     path = packaged_weights(DEFAULT_WEIGHTS) if choices.weights is None else choices.weights
-    config = {**config, "weights": weights_record(localizer, path), "samples": total,
+    config = {**config, "weights": weights_record(localizer, path),
+              "confidence": localizer.confidence_meaning, "samples": total,
               "of": len(source)}  # fmt: skip
     content = results_content(records, config, options, further_summaries(records))
     if output is not None:
         write_json(output, content)
     if not quiet:
         _print(content, localizer.weights, options)
+    indices = chosen(len(source), options.limit)
+    write_evaluation(
+        context,
+        report,
+        content,
+        lambda case: localize_again(localizer, source, indices[case.row], options),
+        quiet,
+    )
 
 
 def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:

@@ -18,6 +18,7 @@ from loc2.cli.benchmarks import (
     open_localizer,
     run,
 )
+from loc2.cli.eval_report import ReportFolder
 from loc2.cli.options import Device, Quiet, Seed, Weights
 from loc2.data.kitti import LIST_LENGTHS, NOMINAL_HEADING_DEG, KittiDataset
 from loc2.evaluation.published import published_kitti_summary
@@ -25,6 +26,7 @@ from loc2.evaluation.records import summarize_directions
 
 
 def eval_kitti(
+    context: typer.Context,
     root: Annotated[Path, typer.Option(help="Root folder of KITTI.")],
     split: Annotated[
         Literal["train", "test1", "test2"],
@@ -46,6 +48,7 @@ def eval_kitti(
     workers: Workers = 2,
     quiet: Quiet = False,
     output: Output = None,
+    report: ReportFolder = None,
 ) -> None:
     """Measure localization on KITTI, beside the published figures."""
     choices = Choices(weights, device, depth, solver, prior, limit, seed, workers)
@@ -76,4 +79,6 @@ def eval_kitti(
         },
         quiet,
         output,
+        report,
+        context,
     )

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
+from loc2.cli.eval_report import ReportFolder, check_report_folder, write_evaluation
 from loc2.cli.options import Device, Quiet, Weights
+from loc2.cli.progress import run_with_progress
 from loc2.data.pairs import read_pairs
 from loc2.errors import InputError
-from loc2.evaluation.pairs import Protocol, evaluate_pairs
+from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again, pair_sources
 from loc2.localizer import Localizer
 from loc2.outputs import write_json
 
 
 def eval_pairs(
+    context: typer.Context,
     pairs: Annotated[Path, typer.Argument(help="Manifest of pairs (CSV).")],
     heading_range: Annotated[
         float, typer.Option(help="Random turn and prior, half-width, degrees; 180: no prior.")
@@ -45,35 +39,29 @@ def eval_pairs(
     device: Device = None,
     quiet: Quiet = False,
     output: Annotated[Path | None, typer.Option(help="Results file (JSON).")] = None,
+    report: ReportFolder = None,
 ) -> None:
     """Measure localization on pairs with known poses."""
     rows = read_pairs(pairs)
     protocol = Protocol(heading_range, window, shift_range, parse_seeds(seeds), depth)
+    check_report_folder(report)
     localizer = Localizer.from_pretrained(weights, device)
+    sources = {source.id: source for source in pair_sources(rows)}
     results = run_with_progress(
         "pairs",
         len(rows) * len(protocol.seeds),
         quiet,
-        lambda told: evaluate_pairs(localizer, rows, protocol, told),
+        lambda told: evaluate_samples(localizer, list(sources.values()), protocol, told),
     )
     results["config"]["manifest"] = pairs.name
     report_results(results, output, quiet)
-
-
-def run_with_progress(
-    name: str, total: int, quiet: bool, work: Callable[[Callable[[int], None]], dict[str, Any]]
-) -> dict[str, Any]:
-    """Run an evaluation under a progress bar.
-
-    Args:
-        name: what is counted.
-        total: how many there are.
-        quiet: show nothing.
-        work: the evaluation; it is given a function to call with the number done.
-    """
-    with progress_bar(quiet) as bar:
-        task = bar.add_task(name, total=total)
-        return work(lambda done: bar.update(task, completed=done))
+    write_evaluation(
+        context,
+        report,
+        results,
+        lambda case: localize_again(localizer, sources[case.id], protocol, case.seed or 0),
+        quiet,
+    )
 
 
 def report_results(results: dict[str, Any], output: Path | None, quiet: bool) -> None:
@@ -120,19 +108,6 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"--seeds: comma-separated numbers expected, got {text!r}") from error
-
-
-def progress_bar(quiet: bool) -> Progress:
-    """Build the progress bar of evaluations."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=quiet,
-    )
 
 
 def summary_table(summary: dict[str, Any]) -> Table:

@@ -8,10 +8,12 @@ from typing import Annotated
 
 import typer
 
-from loc2.cli.eval_pairs import report_results, run_with_progress
+from loc2.cli.eval_pairs import report_results
+from loc2.cli.eval_report import ReportFolder, check_report_folder, write_evaluation
 from loc2.cli.options import Device, Quiet, Weights
+from loc2.cli.progress import run_with_progress
 from loc2.cli.scenes import Styles, Textures, scene_options
-from loc2.evaluation.pairs import Protocol, evaluate_samples
+from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again
 from loc2.localizer import Localizer
 
 HELD_OUT_SEED = 900_000_000
@@ -20,6 +22,7 @@ _MARGIN = 0.02  # of images over what windows need
 
 
 def eval_scenes(
+    context: typer.Context,
     count: Annotated[int, typer.Option(min=1, help="Number of scenes.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first scene.")] = HELD_OUT_SEED,
     heading_range: Annotated[
@@ -41,6 +44,7 @@ def eval_scenes(
     device: Device = None,
     quiet: Quiet = False,
     output: Annotated[Path | None, typer.Option(help="Results file (JSON).")] = None,
+    report: ReportFolder = None,
 ) -> None:
     """Measure localization on generated scenes that training has not seen."""
     from loc2.evaluation.scenes import scene_sources
@@ -52,6 +56,7 @@ def eval_scenes(
         least = (window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
         options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
     protocol = Protocol(heading_range, window, shift_range)
+    check_report_folder(report)
     localizer = Localizer.from_pretrained(weights, device)
     sources = scene_sources(seed, count, options, exact_depth)
     results = run_with_progress(
@@ -70,3 +75,11 @@ def eval_scenes(
         "exact_depth": exact_depth,
     }
     report_results(results, output, quiet)
+    by_id = {source.id: source for source in sources}
+    write_evaluation(
+        context,
+        report,
+        results,
+        lambda case: localize_again(localizer, by_id[case.id], protocol, case.seed or 0),
+        quiet,
+    )

@@ -18,12 +18,14 @@ from loc2.cli.benchmarks import (
     open_localizer,
     run,
 )
+from loc2.cli.eval_report import ReportFolder
 from loc2.cli.options import Device, Quiet, Seed, Weights
 from loc2.data.vigor import VigorDataset
 from loc2.evaluation.published import published_vigor_summary
 
 
 def eval_vigor(
+    context: typer.Context,
     root: Annotated[Path, typer.Option(help="Root folder of VIGOR.")],
     area: Annotated[
         Literal["samearea", "crossarea"], typer.Option(help="Same cities as in training, or not.")
@@ -49,6 +51,7 @@ def eval_vigor(
     workers: Workers = 2,
     quiet: Quiet = False,
     output: Output = None,
+    report: ReportFolder = None,
 ) -> None:
     """Measure localization on VIGOR, beside the published figures."""
     choices = Choices(weights, device, depth, solver, prior, limit, seed, workers)
@@ -81,4 +84,6 @@ def eval_vigor(
         lambda records: {"published_protocol": published_vigor_summary(records)},
         quiet,
         output,
+        report,
+        context,
     )

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from loc2.cameras import DepthKind
-from loc2.cli.eval_pairs import progress_bar
 from loc2.cli.explained import Explanation, FigureFormat, Figures, Report
 from loc2.cli.geo_options import (
     AerialCenter,
@@ -35,6 +34,7 @@ from loc2.cli.geo_options import (
 )
 from loc2.cli.located import OutputFiles, located_rows, show_pieces
 from loc2.cli.options import Device, Quiet, Seed, Weights
+from loc2.cli.progress import progress_bar
 from loc2.depth import DepthUnit
 from loc2.errors import InputError
 from loc2.frames import Pose

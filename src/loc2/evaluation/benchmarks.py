@@ -28,6 +28,7 @@ from loc2.evaluation.records import (
 )
 from loc2.frames import Pose
 from loc2.hub import sha256_of
+from loc2.localization import Localization
 from loc2.localizer import HeadingPrior, Localizer
 from loc2.pose.solve import Solver
 
@@ -131,21 +132,8 @@ def _localize(
     if isinstance(sample, Loc2Error):
         return replace(record, failure=str(sample))
     start = time.perf_counter()
-    depth: str | DepthMap = options.depth
-    if sample.depth is not None:
-        depth = sample.depth
     try:
-        answer = localizer.localize(
-            sample.ground,
-            sample.aerial,
-            camera=sample.camera,
-            meters_per_pixel=sample.meters_per_pixel,
-            heading_prior=options.heading_prior,
-            depth=depth,
-            camera_height_m=sample.camera_height_m,
-            solver=options.solver,
-            seed=options.seed,
-        )
+        answer = _answer(localizer, sample, options)
     except Loc2Error as error:
         return replace(record, failure=str(error), seconds=time.perf_counter() - start)
     seconds = time.perf_counter() - start
@@ -160,6 +148,37 @@ def _localize(
         radius_90_m=answer.radius_90_m,
         seconds=seconds,
     )
+
+
+def _answer(localizer: Localizer, sample: Sample, options: RunOptions) -> Localization:
+    depth: str | DepthMap = options.depth
+    if sample.depth is not None:
+        depth = sample.depth
+    return localizer.localize(
+        sample.ground,
+        sample.aerial,
+        camera=sample.camera,
+        meters_per_pixel=sample.meters_per_pixel,
+        heading_prior=options.heading_prior,
+        depth=depth,
+        camera_height_m=sample.camera_height_m,
+        solver=options.solver,
+        seed=options.seed,
+    )
+
+
+def localize_again(
+    localizer: Localizer, source: SampleSource, index: int, options: RunOptions
+) -> tuple[Localization, Pose]:
+    """Repeat one sample of an evaluation, to look at it.
+
+    Returns:
+        The answer, and the true pose in its aerial image.
+
+    Raises:
+        Loc2Error: the sample cannot be read or localized.
+    """
+    return _answer(localizer, source.load(index), options), source.truth(index)
 
 
 def _read_ahead(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,33 +53,50 @@ def summarize(samples: Sequence[Errors], seed: int = 0) -> dict[str, Any]:
         ``recall_5m_10deg``, ``recall_10m_10deg``, ``flip_rate``, ``failures``, and
         under ``interval_95`` the bootstrap interval of each over places.
     """
-    failed = np.array([s.position_m is None or s.heading_deg is None for s in samples])
-    position = np.array(
-        [s.worst_position_m if s.position_m is None else s.position_m for s in samples]
-    )
-    heading = np.array([180.0 if s.heading_deg is None else s.heading_deg for s in samples])
-    counts = np.array([s.position_counts for s in samples])
-    columns = _Columns(position, heading, counts, failed)
-    figures: dict[str, Any] = {"n": len(samples), **_figures(columns)}
-    figures["failures"] = int(failed.sum())
+    columns = columns_of(samples)
+    figures: dict[str, Any] = {"n": len(samples), **figures_of(columns)}
+    figures["failures"] = int(columns.failed.sum())
     figures["interval_95"] = _intervals([s.id for s in samples], columns, seed)
     return figures
 
 
 @dataclass(frozen=True)
-class _Columns:
+class Columns:
+    """Errors of many samples, failures at their worst.
+
+    Attributes:
+        position: (N,) metres.
+        heading: (N,) degrees.
+        counts: (N,) whether the position enters medians and means.
+        failed: (N,) whether there was no answer.
+    """
+
     position: npt.NDArray[np.float64]
     heading: npt.NDArray[np.float64]
     counts: npt.NDArray[np.bool_]
     failed: npt.NDArray[np.bool_]
 
-    def take(self, index: npt.NDArray[np.intp]) -> _Columns:
-        return _Columns(
+    def take(self, index: npt.NDArray[np.intp]) -> Columns:
+        """Return the samples of these indices, which may repeat."""
+        return Columns(
             self.position[index], self.heading[index], self.counts[index], self.failed[index]
         )
 
 
-def _figures(columns: _Columns) -> dict[str, float | None]:
+def columns_of(samples: Sequence[Errors]) -> Columns:
+    """Stack the errors of samples."""
+    return Columns(
+        position=np.array(
+            [s.worst_position_m if s.position_m is None else s.position_m for s in samples]
+        ),
+        heading=np.array([180.0 if s.heading_deg is None else s.heading_deg for s in samples]),
+        counts=np.array([s.position_counts for s in samples]),
+        failed=np.array([s.position_m is None or s.heading_deg is None for s in samples]),
+    )
+
+
+def figures_of(columns: Columns) -> dict[str, float | None]:
+    """Return medians, means, recalls and flips, see :func:`summarize`; None where none counts."""
     ok = ~columns.failed
     position, heading = columns.position, columns.heading
     known = position[columns.counts]
@@ -100,22 +117,37 @@ def _figures(columns: _Columns) -> dict[str, float | None]:
     return figures
 
 
-def _intervals(ids: list[str], columns: _Columns, seed: int) -> dict[str, list[float] | None]:
-    """Bootstrap over places: all samples of a drawn place enter together."""
-    rng = np.random.default_rng(seed)
-    members: dict[str, list[int]] = {}
-    for index, name in enumerate(ids):
-        members.setdefault(name, []).append(index)
-    places = [np.array(indices) for indices in members.values()]
-    all_single = len(places) == len(ids)  # spares joining fifty thousand arrays in each round
+def _intervals(ids: Sequence[str], columns: Columns, seed: int) -> dict[str, list[float] | None]:
     draws: dict[str, list[float]] = {}
-    for _ in range(_BOOTSTRAP_ROUNDS):
-        chosen = rng.integers(len(places), size=len(places))
-        drawn = chosen if all_single else np.concatenate([places[i] for i in chosen])
-        for name, value in _figures(columns.take(drawn)).items():
+    for drawn in resamples(ids, seed):
+        for name, value in figures_of(columns.take(drawn)).items():
             if value is not None:
                 draws.setdefault(name, []).append(value)
     return {
         name: [float(q) for q in np.quantile(values, (0.025, 0.975))]
         for name, values in draws.items()
     }
+
+
+def resamples(
+    ids: Sequence[str], seed: int, rounds: int = _BOOTSTRAP_ROUNDS
+) -> Iterator[npt.NDArray[np.intp]]:
+    """Draw samples with replacement, place by place: all samples of a drawn place enter together.
+
+    Args:
+        ids: the place of each sample.
+        seed: of the draws.
+        rounds: number of draws.
+
+    Yields:
+        Indices of the samples of one draw.
+    """
+    rng = np.random.default_rng(seed)
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(ids):
+        members.setdefault(name, []).append(index)
+    places = [np.array(indices) for indices in members.values()]
+    all_single = len(places) == len(ids)  # spares joining fifty thousand arrays in each round
+    for _ in range(rounds):
+        chosen = rng.integers(len(places), size=len(places))
+        yield chosen if all_single else np.concatenate([places[i] for i in chosen])

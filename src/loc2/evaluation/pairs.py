@@ -22,6 +22,7 @@ from loc2.evaluation.metrics import Errors, summarize
 from loc2.evaluation.windows import Trial, make_trial
 from loc2.frames import Pose, heading_error_deg
 from loc2.inputs import load_image, resolve_camera
+from loc2.localization import Localization
 from loc2.localizer import HeadingPrior, Localizer
 
 MAX_SIGMA_M = 1.5
@@ -105,13 +106,17 @@ def evaluate_pairs(
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Localize every pair of a manifest under every seed, see :func:`evaluate_samples`."""
-    sources = [
+    return evaluate_samples(localizer, pair_sources(pairs), protocol, progress)
+
+
+def pair_sources(pairs: Sequence[Pair]) -> list[SampleSource]:
+    """Return the rows of a manifest as samples."""
+    return [
         SampleSource(
             pair.id, pair.group, pair.position_sigma_m <= MAX_SIGMA_M, partial(load_pair, pair)
         )
         for pair in pairs
     ]
-    return evaluate_samples(localizer, sources, protocol, progress)
 
 
 def evaluate_samples(
@@ -149,6 +154,7 @@ def evaluate_samples(
         "seeds": list(protocol.seeds),
         "depth": protocol.depth,
         "weights": localizer.weights,
+        "confidence": localizer.confidence_meaning,
     }
     return {
         "config": config,
@@ -178,16 +184,7 @@ def _evaluate_one(
         sample = source.load()
         trial, depth = prepare_trial(sample, source.id, protocol, seed)
         record |= _truth_record(trial, source.id, protocol, seed)
-        answer = localizer.localize(
-            trial.ground,
-            trial.aerial,
-            camera=sample.camera,
-            meters_per_pixel=sample.meters_per_pixel,
-            heading_prior=_heading_prior(trial, protocol),
-            depth=depth,
-            camera_height_m=sample.camera_height_m,
-            seed=seed,
-        )
+        answer = _localize(localizer, sample, trial, depth, protocol, seed)
         pose, truth = answer.pose, trial.truth
         offset_m = (pose.east_m - truth.east_m, pose.north_m - truth.north_m)
         figures = {
@@ -202,6 +199,42 @@ def _evaluate_one(
     except Loc2Error as error:
         record["status"] = f"failed: {error}"
     return record | figures
+
+
+def _localize(
+    localizer: Localizer,
+    sample: Sample,
+    trial: Trial,
+    depth: str | DepthMap,
+    protocol: Protocol,
+    seed: int,
+) -> Localization:
+    return localizer.localize(
+        trial.ground,
+        trial.aerial,
+        camera=sample.camera,
+        meters_per_pixel=sample.meters_per_pixel,
+        heading_prior=_heading_prior(trial, protocol),
+        depth=depth,
+        camera_height_m=sample.camera_height_m,
+        seed=seed,
+    )
+
+
+def localize_again(
+    localizer: Localizer, source: SampleSource, protocol: Protocol, seed: int
+) -> tuple[Localization, Pose]:
+    """Repeat one trial of an evaluation, to look at it.
+
+    Returns:
+        The answer, and the true pose in its aerial image.
+
+    Raises:
+        Loc2Error: the sample cannot be read or localized.
+    """
+    sample = source.load()
+    trial, depth = prepare_trial(sample, source.id, protocol, seed)
+    return _localize(localizer, sample, trial, depth, protocol, seed), trial.truth
 
 
 def _heading_prior(trial: Trial, protocol: Protocol) -> HeadingPrior | None:

@@ -75,6 +75,7 @@ class Record:
             "heading_error_deg": errors.heading_deg,
             "longitudinal_error_m": None if split is None else abs(split[0]),
             "lateral_error_m": None if split is None else abs(split[1]),
+            "worst_position_m": self.worst_position_m,
             "confidence": self.confidence,
             "radius_90_m": self.radius_90_m,
             "failure": self.failure,

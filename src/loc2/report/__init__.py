@@ -1,5 +1,6 @@
-"""Show why: figures and reports of a localization."""
+"""Show why: figures and reports of a localization, reports of evaluations."""
 
+from loc2.report.evaluation import write_evaluation_report
 from loc2.report.figures import (
     FIGURES,
     draw_depth,
@@ -22,5 +23,6 @@ __all__ = [
     "draw_posterior",
     "render_report",
     "save_figures",
+    "write_evaluation_report",
     "write_report",
 ]

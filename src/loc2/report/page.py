@@ -68,6 +68,41 @@ def table(rows: Iterable[Sequence[object]], numbers: bool = False) -> Markup:
     return Markup(f"<table>{''.join(lines)}</table>")
 
 
+def grid(heads: Sequence[object], rows: Iterable[Sequence[object]], words: bool = False) -> Markup:
+    """Build a table with a row of headings; the first cells of rows are headings too.
+
+    Cells that are :class:`Cell` carry their class. ``words`` is for cells that hold sentences:
+    they are broken into lines and aligned to the left.
+    """
+    kind = "words" if words else "number"
+    top = "".join(
+        f'<th scope="col" class="head{f" {kind}" if i else ""}">{escape(head)}</th>'
+        for i, head in enumerate(heads)
+    )
+    lines = []
+    for first, *rest in rows:
+        cells = "".join(
+            f'<td class="{kind} {cell.kind if isinstance(cell, Cell) else ""}">{escape(cell)}</td>'
+            for cell in rest
+        )
+        lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+    return Markup(
+        f"<table class='grid'><thead><tr>{top}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    )
+
+
+class Cell(str):
+    """Text of a table's cell with a class for its look; it is escaped like any text."""
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str) -> Cell:
+        """Keep the class beside the text."""
+        cell = super().__new__(cls, text)
+        cell.kind = kind
+        return cell
+
+
 def escape(value: object) -> str:
     """Return text for a page: markup as it is, all else escaped."""
     return str(value) if isinstance(value, Markup) else html.escape(str(value))
