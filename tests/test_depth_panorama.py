@@ -105,10 +105,11 @@ def test_views_under_their_own_scale_and_shift_become_one_panorama(
 @pytest.mark.parametrize("quantity", ["scale", "inverse"])
 @pytest.mark.parametrize("scene", [BOX_ROOM, SLOPE], ids=["room", "slope"])
 def test_no_visible_seams(scene: Scene, quantity: Quantity) -> None:
-    """The gradient across seams, per true gradient, is within 1.5 times that elsewhere.
+    """The gradient that is not the scene's own is, across seams, within 1.5 times that elsewhere.
 
     Seams are the borders between the cube's faces and the borders of the views; the views are
-    also bent by some per cent each in its own way, as networks bend them.
+    also bent by some per cent each in its own way, as networks bend them. Without blending the
+    ratio is 6.
     """
     pano = Equirectangular(512, 256)
     rays = pixel_rays(pano)
@@ -116,7 +117,7 @@ def test_no_visible_seams(scene: Scene, quantity: Quantity) -> None:
     model = ExactModel(scene, quantity, noise=0.002, bend=0.02, seed=3)
     found = PerspectiveDepth(model)(torch.zeros(3, 256, 512), pano)
     usable = found.valid & (truth < 40)
-    log_depth, log_truth = torch.log(found.depth.clamp_min(1e-6)), torch.log(truth)
+    error = torch.log(found.depth.clamp_min(1e-6) / truth)
     axis = rays.abs().argmax(-1)
     face = axis * 2 + (rays.gather(-1, axis[..., None])[..., 0] > 0).long()
     inside = torch.stack([v.project(rays)[1] for v in tangent_views("cube", SIZE)]).long()
@@ -124,18 +125,15 @@ def test_no_visible_seams(scene: Scene, quantity: Quantity) -> None:
     steps: dict[bool, list[Tensor]] = {True: [], False: []}
     for axis_dim in (0, 1):
         both = usable & usable.roll(-1, axis_dim)
-        true_step = (log_truth.roll(-1, axis_dim) - log_truth).abs()
-        both &= true_step < 0.05  # within a surface: depth edges are no seams
+        both &= (torch.log(truth.roll(-1, axis_dim) / truth)).abs() < 0.05  # within a surface
         if axis_dim == 0:
             both[-1] = False
-        step = (log_depth.roll(-1, axis_dim) - log_depth).abs()
+        step = (error.roll(-1, axis_dim) - error).abs()
         seam = region != region.roll(-1, axis_dim)
         for on_seam in (True, False):
-            chosen = both & (seam == on_seam)
-            steps[on_seam].append(torch.stack((step[chosen], true_step[chosen])))
-    found_seam, true_seam = torch.cat(steps[True], 1).mean(1)
-    found_else, true_else = torch.cat(steps[False], 1).mean(1)
-    assert float(found_seam / true_seam) <= 1.5 * float(found_else / true_else)
+            steps[on_seam].append(step[both & (seam == on_seam)])
+    on_seams, elsewhere = (float(torch.cat(steps[k]).mean()) for k in (True, False))
+    assert on_seams <= 1.5 * elsewhere
 
 
 def test_metric_views_keep_their_common_scale() -> None:
