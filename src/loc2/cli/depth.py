@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -17,7 +18,7 @@ from loc2.depth.check import check_depth, find_depth_files
 from loc2.depth.jobs import DepthOptions, DepthSummary, find_jobs, make_depth
 from loc2.depth.masks import MaskOptions
 from loc2.depth.own import OwnDepth
-from loc2.depth.perspective import DepthModelInfo
+from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth
 from loc2.depth.preview import Sheet
 from loc2.depth.registry import depth_model_info, depth_model_names, make_depth_model
 from loc2.depth.store import DepthFormat
@@ -151,7 +152,7 @@ def make(
     if not quiet:
         what = "non-commercial use only" if info.non_commercial else "licence of the weights"
         typer.echo(f"{info.name}: {info.licence} ({what})", err=True)
-    build = _builder(model, localizer, device or "cpu", cast("ViewLayout", views))
+    build, info = _builder(model, info, localizer, device or "cpu", cast("ViewLayout", views))
     with progress_bar(quiet) as bar:
         task = bar.add_task("depth", total=len(jobs))
         summary = make_depth(
@@ -219,23 +220,20 @@ def _info(model: str, localizer: Localizer | None) -> DepthModelInfo:
     return DepthModelInfo(f"own ({localizer.weights})", "1", "metric", "range", licence)
 
 
-def _builder(model: str, localizer: Localizer | None, device: str, layout: ViewLayout) -> Any:
-    """Return what builds the model for a camera height; networks are loaded once."""
+def _builder(
+    model: str, info: DepthModelInfo, localizer: Localizer | None, device: str, layout: ViewLayout
+) -> tuple[Callable[[float], DepthModel], DepthModelInfo]:
+    """Return what builds the model for a camera height, and its facts once it is loaded."""
     if model == "own" and localizer is not None:
         network = localizer.model
-        return lambda height_m: OwnDepth(network, height_m)
-    loaded: list[DepthModel] = []
-
-    def build(height_m: float) -> DepthModel:
-        if model == "flat":
-            return make_depth_model(model, height_m)
-        if not loaded:
-            loaded.append(make_depth_model(model, height_m, device, layout))
-        return loaded[0]
-
-    if model != "flat":
-        build(1.0)  # weights that cannot be had are told before any image is read
-    return build
+        return lambda height_m: OwnDepth(network, height_m), info
+    if model == "flat":
+        return lambda height_m: make_depth_model(model, height_m), info
+    # Other models do not depend on the height: loaded once, before any image is read.
+    loaded = make_depth_model(model, 1.0, device, layout)
+    if isinstance(loaded, PerspectiveDepth):
+        info = loaded.model.info  # with the version that was loaded
+    return lambda height_m: loaded, info
 
 
 def _report(summary: DepthSummary, output: Path, quiet: bool) -> int:

@@ -304,9 +304,11 @@ def _is_done(job: DepthJob, info: DepthModelInfo, output: Path, options: DepthOp
     record = read_record(path)
     if record is None:
         return False
-    if (record.model, record.masks) != (info.name, _mask_names(options)):
+    made_by = (record.model, record.version, record.masks)
+    if made_by != (info.name, info.version, _mask_names(options)):
         raise InputError(
-            f"{record_path(path)}: made by {record.model!r} with masks {record.masks}; "
+            f"{record_path(path)}: made by {record.model!r} {record.version}, masks "
+            f"{', '.join(record.masks) or 'none'}; "
             "use another --output, or --overwrite"
         )
     return path.is_file()
