@@ -1,24 +1,35 @@
-"""Time of one rendered pair on one core: panorama 448x896 and orthophoto 672x672, with shadows.
+"""Time of a pair: panorama 448x896 and orthophoto 672x672, with shadows.
 
     OMP_NUM_THREADS=1 python benchmarks/bench_render.py [--faces 80000] [--repeats 5]
+    OMP_NUM_THREADS=1 python benchmarks/bench_render.py --pairs 24 [--textures DIR] [--seed 9000]
 
-Prints the best and the mean of processor and wall-clock time of each step. The scene is a street
-of boxes with trees of textured leaves, as heavy as generated scenes are.
+The first form prints the best and the mean of processor and wall-clock time of each step of the
+renderer on one core. Its scene is a street of boxes with trees of textured leaves, as heavy as
+generated scenes are.
+
+The second form times whole pairs from seed to images (``generate_pair``), in one process and in
+two, without photographic textures and, where a folder is given, with them. Every process first
+makes the same pairs untimed, so that what is compiled or drawn once is not counted: the figures
+are those of a long run.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from loc2.cameras import Equirectangular
 from loc2.scenes.light import Light, build_light_field, procedural_sky
 from loc2.scenes.mesh import Material, Mesh
 from loc2.scenes.packed import pack
+from loc2.scenes.pairs import SceneOptions, generate_pair
 from loc2.scenes.render import GROUND_SHADOW_RADII_M, render_aerial, render_ground
 from loc2.scenes.sensor import develop, random_aerial_development, random_ground_development
 
@@ -101,11 +112,55 @@ def measure(name: str, step: Callable[[], Any], repeats: int) -> tuple[float, fl
     return min(processor), min(wall)
 
 
+def time_pairs(seed: int, count: int, textures: Path | None, start: Any, results: Any) -> None:
+    """Make pairs twice, the second time together with the other processes and timed."""
+    torch.set_num_threads(1)
+    options = SceneOptions(textures=textures)
+    for i in range(count):
+        generate_pair(seed + i, options)
+    start.wait()
+    begun, processor = time.time(), time.process_time()
+    for i in range(count):
+        generate_pair(seed + i, options)
+    results.put((begun, time.time(), time.process_time() - processor))
+
+
+def measure_pairs(seed: int, count: int, textures: Path | None) -> None:
+    """Print pairs a second and processor time a pair, in one process and in two."""
+    print(f"{'':<28}{'pairs/s':>9}{'cpu s':>9}")
+    context = multiprocessing.get_context("spawn")
+    for folder in [None] if textures is None else [None, textures]:
+        for processes in (1, 2):
+            each = max(1, count // processes)
+            start, results = context.Barrier(processes), context.Queue()
+            workers = [
+                context.Process(
+                    target=time_pairs, args=(seed + i * each, each, folder, start, results)
+                )
+                for i in range(processes)
+            ]
+            for worker in workers:
+                worker.start()
+            done = np.array([results.get() for _ in workers])
+            for worker in workers:
+                worker.join()
+            rate = each * processes / (done[:, 1].max() - done[:, 0].min())
+            processor = done[:, 2].sum() / (each * processes)
+            name = f"{'photographic' if folder else 'procedural'}, {processes} processes"
+            print(f"{name:<28}{rate:9.2f}{processor:9.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--faces", type=int, default=80_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=0, help="time so many whole pairs instead")
+    parser.add_argument("--seed", type=int, default=9000)
+    parser.add_argument("--textures", type=Path)
     arguments = parser.parse_args()
+    if arguments.pairs > 0:
+        measure_pairs(arguments.seed, arguments.pairs, arguments.textures)
+        return
     mesh = street(arguments.faces)
     packed = pack(mesh)
     rng = np.random.default_rng(1)

@@ -1,14 +1,20 @@
 """How generated images differ from real ones, in the eyes of a frozen backbone.
 
 Usage:
-    python benchmarks/scene_realism.py --real REAL/pairs.csv --generated GENERATED/pairs.csv
+    python benchmarks/scene_realism.py --weights BACKBONE.safetensors --real REAL/pairs.csv
+        --generated first=FIRST/pairs.csv --generated last=LAST/pairs.csv
+        --output benchmarks/results/scene_realism.json
+
+Each ``--generated`` is a name and a folder that ``loc2 scenes make`` wrote.
 
 Images are brought to common ground (panoramas cut to 25 degrees above and below the horizon,
 orthophotos to the middle 48 metres), their DINOv2 ViT-S/14 patch features averaged. Reported, for
 ground photos and orthophotos apart:
 
 - accuracy and area under the ROC curve of a linear classifier (ridge regression on the features,
-  leave-one-out, both sets weighted alike) that tells generated from real: 0.5 is indistinguishable;
+  both sets weighted alike) that tells generated from real: 0.5 is indistinguishable. It is
+  cross-validated by place: leave one out, where the few real pairs of a source that shows one
+  neighbourhood are left out together;
 - median cosine distance of a real image to its nearest generated one, beside that to the nearest
   real one of another source, and of a generated image to its nearest real one.
 
@@ -20,6 +26,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -74,15 +82,22 @@ def describe(images: list[Image.Image], weights: Path) -> Float:
     return (stacked / stacked.norm(dim=1, keepdim=True)).numpy()
 
 
+def places(pairs: list[Pair]) -> list[str]:
+    """Return the place of each real pair: its own, or its source's where that has but a few."""
+    size = Counter(p.group for p in pairs)
+    return [p.id if size[p.group] > 5 else p.group for p in pairs]
+
+
 def classify(
-    real: Float, generated: Float, groups: list[str], ridge: float = 0.3
+    real: Float, generated: Float, places: list[str], ridge: float = 0.3
 ) -> dict[str, float]:
-    """Return leave-one-out accuracy (both sets weighted alike) and area under the ROC curve."""
+    """Return accuracy (both sets weighted alike) and area under the ROC curve, by place."""
     x = np.concatenate((real, generated))
     x = (x - x.mean(0)) / (x.std(0) + 1e-9) / np.sqrt(x.shape[1])
     y = np.concatenate((np.ones(len(real)), -np.ones(len(generated))))
     weight = np.where(y > 0, 1 / len(real), 1 / len(generated)) * len(y) / 2
-    fold = np.array([hash(g) % 10**9 for g in groups] + list(range(-len(generated), 0)))
+    names = sorted(set(places))
+    fold = np.array([names.index(p) for p in places] + list(range(-len(generated), 0)))
     scores = np.zeros(len(y))
     for value in np.unique(fold):
         test = fold == value
@@ -111,29 +126,44 @@ def distances(real: Float, generated: Float, groups: list[str]) -> dict[str, flo
     }
 
 
+def compare(real: list[Pair], generated: list[Pair], weights: Path) -> dict[str, dict[str, float]]:
+    """Return the figures of ground photos and of orthophotos."""
+    report: dict[str, dict[str, float]] = {}
+    for name in ("ground", "aerial"):
+        view = ground_view if name == "ground" else aerial_view
+        described, kept = [], []
+        for pairs in (real, generated):
+            shown = [(image, p) for p in pairs if (image := view(p)) is not None]
+            described.append(describe([image for image, _ in shown], weights))
+            kept.append([p for _, p in shown])
+        r, g = described
+        sources = [p.group for p in kept[0]]
+        report[name] = classify(r, g, places(kept[0])) | distances(r, g, sources)
+        report[name] |= {"real": float(len(r)), "generated": float(len(g))}
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--real", type=Path, required=True)
-    parser.add_argument("--generated", type=Path, required=True)
+    parser.add_argument(
+        "--generated", action="append", required=True, metavar="NAME=pairs.csv", help="may repeat"
+    )
     parser.add_argument("--weights", type=Path, required=True, help="DINOv2 ViT-S/14 weights")
-    parser.add_argument("--limit", type=int, default=72)
+    parser.add_argument("--limit", type=int, default=72, help="pairs of each generated set")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
     arguments = parser.parse_args()
     real = read_pairs(arguments.real)
-    generated = read_pairs(arguments.generated)[: arguments.limit]
-    report: dict[str, dict[str, float]] = {}
-    for name in ("ground", "aerial"):
-        views = []
-        for pairs in (real, generated):
-            images = [ground_view(p) if name == "ground" else aerial_view(p) for p in pairs]
-            views.append([(i, p) for i, p in zip(images, pairs, strict=True) if i is not None])
-        r = describe([i for i, _ in views[0]], arguments.weights)
-        g = describe([i for i, _ in views[1]], arguments.weights)
-        # each real image is a fold of its own; distances keep its source apart
-        folds = [p.id for _, p in views[0]]
-        sources = [p.group for _, p in views[0]]
-        report[name] = classify(r, g, folds) | distances(r, g, sources)
-        report[name] |= {"real": float(len(r)), "generated": float(len(g))}
-    print(json.dumps(report, indent=1))
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    report: dict[str, object] = {"machine": machine}
+    for item in arguments.generated:
+        name, _, path = item.partition("=")
+        pairs = read_pairs(Path(path))[: arguments.limit]
+        report[name] = compare(real, pairs, arguments.weights)
+    text = json.dumps(report, indent=1)
+    print(text)
+    if arguments.output:
+        arguments.output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

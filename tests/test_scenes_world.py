@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("numba")
 pytest.importorskip("shapely")
@@ -18,9 +19,14 @@ from loc2.cameras import Equirectangular, Pinhole
 from loc2.cli import main
 from loc2.data.pairs import read_pairs
 from loc2.errors import InputError
+from loc2.frames import Pose, aerial_m_to_px, local_to_aerial
+from loc2.scenes.builder import MeshBuilder
 from loc2.scenes.dataset import SceneDataset, make_scenes
-from loc2.scenes.mesh import SemanticClass
+from loc2.scenes.light import Light, Sky
+from loc2.scenes.mesh import Material, SemanticClass, merge
+from loc2.scenes.packed import pack
 from loc2.scenes.pairs import SceneOptions, ScenePair, generate_pair
+from loc2.scenes.render import render_aerial, render_ground
 from loc2.scenes.roads import grow_network
 from loc2.scenes.styles import STYLES
 from loc2.scenes.textures import TextureLibrary
@@ -68,11 +74,36 @@ def test_a_pair_does_not_depend_on_those_made_before(suburb: ScenePair) -> None:
 def test_seeds_give_different_road_layouts() -> None:
     layouts = set()
     names = list(STYLES)
-    for seed in range(200):
+    for seed in range(1000):
         network = grow_network(np.random.default_rng([seed, 0]), STYLES[names[seed % len(names)]])
         points = np.concatenate([r.line.points for r in network.roads])
         layouts.add(hashlib.sha256(np.round(points, 1).tobytes()).hexdigest())
-    assert len(layouts) == 200
+    assert len(layouts) == 1000
+
+
+def _layout(seed: int, style: str) -> str:
+    """Return a checksum of what stands where, to the decimetre."""
+    world = World(seed, STYLES[style], TextureLibrary(None), Garage())
+    inventory = world.inventory
+    digest = hashlib.sha256()
+    for rows in (
+        [p for road in world.network.roads for p in road.line.points],
+        [(*frame.origin, floor.width, floor.depth) for frame, floor in inventory.buildings],
+        [(*tree.position, tree.height_m) for tree in inventory.trees],
+        [(*car.position, car.angle) for car in (*inventory.parked, *inventory.moving)],
+        [world.hills.at(np.array([[40.0, -25.0], [500.0, 310.0]]))],
+    ):
+        digest.update((np.round(np.array(rows), 1) + 0.0).tobytes())  # + 0.0: no negative zeros
+    return digest.hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("seed", "style", "expected"),
+    [(21, "us-suburb", ""), (22, "city", ""), (23, "countryside", "")],
+)
+def test_geometry_is_the_same_on_every_machine(seed: int, style: str, expected: str) -> None:
+    """Checksums taken once, on x86-64; a change of the generator must state new ones."""
+    assert _layout(seed, style) == expected
 
 
 def test_networks_have_junctions_dead_ends_and_roundabouts() -> None:
@@ -123,6 +154,78 @@ def test_truth_of_both_views_agrees(suburb: ScenePair) -> None:
     same = pair.aerial_classes[rows, cols] == pair.classes[seen]
     assert seen.sum() > 1000
     assert same.mean() > 0.93
+
+
+def _painted_roads(pair: ScenePair, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
+    """Lift the ground view to the orthophoto; return whether its and the latter's are roads."""
+    seen = pair.visible_from_above & (pair.depth_m < 40.0)
+    v, u = np.nonzero(seen)
+    uv_px = torch.from_numpy(np.stack((u + 0.5, v + 0.5), -1).astype(np.float32))
+    local = pair.camera.lift(uv_px, torch.from_numpy(pair.depth_m[seen]), pair.camera.depth_kind)
+    camera_m = torch.tensor([pose.east_m, pose.north_m])
+    aerial_m = local_to_aerial(local[:, :2], torch.tensor(pose.heading_deg), camera_m)
+    height, width = pair.aerial_classes.shape
+    px = aerial_m_to_px(aerial_m, width, height, pair.meters_per_pixel).numpy().astype(int)
+    inside = ((px >= 0) & (px < (width, height))).all(1)
+    roads = [SemanticClass.ROAD, SemanticClass.MARKING]
+    below = np.isin(pair.classes[seen][inside], roads)
+    return below, np.isin(pair.aerial_classes[px[inside, 1], px[inside, 0]], roads)
+
+
+def test_lifting_a_pair_with_its_depth_and_pose_paints_its_orthophoto(suburb: ScenePair) -> None:
+    """What is public of a pair is enough, and a pose that is off paints the roads elsewhere."""
+    pose = suburb.pose
+    below, above = _painted_roads(suburb, pose)
+    assert len(below) > 2000 and 0.1 < below.mean() < 0.9
+    exact = np.corrcoef(below, above)[0, 1]
+    assert exact > 0.9
+    for wrong in (
+        replace(pose, east_m=pose.east_m + 4.0, north_m=pose.north_m + 4.0),
+        replace(pose, heading_deg=(pose.heading_deg + 40.0) % 360),
+    ):
+        assert np.corrcoef(*_painted_roads(suburb, wrong))[0, 1] < exact - 0.1
+
+
+@pytest.mark.parametrize(
+    "camera",
+    [Equirectangular(448, 224, 1.5, -2.0), Pinhole.from_hfov(320, 240, 80.0, 2.0, -3.0)],
+    ids=["panorama", "pinhole"],
+)
+def test_landmark_in_a_world_is_where_both_views_should_see_it(
+    camera: Equirectangular | Pinhole,
+) -> None:
+    """A post put beside the camera of a whole world: 0.5 px in both views, depth within 1 %."""
+    world = World(3, STYLES["countryside"], TextureLibrary(None), Garage())
+    spot, heading_deg, half_m = np.array([4.0, -3.0]), 200.0, 0.15
+    z = float(world.hills.at(spot)) + 6.0  # above cars and hedges
+    local = torch.tensor([[0.6, 5.0]], dtype=torch.float64)
+    at = local_to_aerial(local, torch.tensor(heading_deg), torch.from_numpy(spot))[0].numpy()
+    post = MeshBuilder()
+    red = Material(np.full((4, 4, 3), (255, 0, 0), np.uint8))
+    post.box((*at, z - half_m), (2 * half_m,) * 3, 0.3, red, SemanticClass.POLE)
+    day = replace(world.draw_day(np.random.default_rng(0)), cars=())
+    center, step = np.array([1.0, 2.0]), 0.15
+    mesh = world.mesh(day, center, (24.0, step))
+    mesh = pack(merge([mesh, post.build()]))
+    light = Light(Sky(np.full((8, 16, 3), 0.5, np.float32)), self_lit=True)
+
+    ground = render_ground(mesh, camera, [*spot, z], heading_deg, light=light)
+    red_rgb = (ground.rgb[0] > 0.5) & (ground.rgb[1] < 0.1)
+    rows, cols = np.nonzero(red_rgb)
+    assert len(rows) > 20
+    point = torch.tensor([*local[0].tolist(), 0.0], dtype=torch.float64)
+    expected, inside = camera.points_to_pixels(point)
+    assert inside
+    assert np.abs([cols.mean() + 0.5, rows.mean() + 0.5] - expected.numpy()).max() < 0.5
+    seen = ground.range_m[red_rgb].mean()
+    front = float(torch.linalg.norm(point)) - half_m  # the near side is what is seen
+    assert seen == pytest.approx(front, rel=0.01)
+
+    above = render_aerial(mesh, center, 160, 160, step, light=light, terrain=world.hills)
+    rows, cols = np.nonzero((above.rgb[0] > 0.5) & (above.rgb[1] < 0.1))
+    u, v = aerial_m_to_px(torch.from_numpy(at - center), 160, 160, step).tolist()
+    assert abs(cols.mean() + 0.5 - u) < 0.5 and abs(rows.mean() + 0.5 - v) < 0.5
+    assert above.height_m[int(v), int(u)] == pytest.approx(z + half_m, abs=0.01)
 
 
 def test_pose_is_where_the_camera_stands(suburb: ScenePair) -> None:

@@ -13,6 +13,8 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 WHITE = (1.0, 1.0, 1.0)
 Tint = tuple[float, float, float]
+_Quads = tuple[Float64, ArrayLike, int, ArrayLike]
+"""(N, 4, 3) corners, texture coordinates, class and linear factors of some quadrilaterals."""
 
 
 def up(height_m: float) -> Float64:
@@ -25,7 +27,7 @@ class MeshBuilder:
 
     def __init__(self) -> None:
         """Start empty."""
-        self._quads: dict[int, tuple[Material, list[tuple[Float64, Float64, int, Float64]]]] = {}
+        self._quads: dict[int, tuple[Material, list[_Quads]]] = {}
         self._parts: list[Mesh] = []
 
     def add(self, mesh: Mesh) -> None:
@@ -51,10 +53,8 @@ class MeshBuilder:
             tint: (3,) or (N, 3) linear factors.
         """
         points = np.asarray(corners, np.float64).reshape(-1, 4, 3)
-        coords = np.broadcast_to(np.asarray(uv, np.float64), (len(points), 4, 2))
-        colors = np.broadcast_to(np.asarray(tint, np.float64), (len(points), 3))
         group = self._quads.setdefault(id(material), (material, []))
-        group[1].append((points, coords, int(semantic), colors))
+        group[1].append((points, uv, int(semantic), tint))
 
     def triangle(
         self,
@@ -109,18 +109,17 @@ class MeshBuilder:
         lid: bool = True,
     ) -> None:
         """Add the walls over a (N, 2) anticlockwise ring, and a lid when it has four corners."""
-        after = np.roll(ring, -1, 0)
+        after = np.concatenate((ring[1:], ring[:1]))
         length = np.hypot(*(after - ring).T)
-        low, high = np.full((len(ring), 1), bottom), np.full((len(ring), 1), top)
-        walls = np.stack((np.hstack((ring, low)), np.hstack((after, low)),
-                          np.hstack((after, high)), np.hstack((ring, high))), 1)  # fmt: skip
-        u, v = length / repeat_m, (top - bottom) / repeat_m
-        zero = np.zeros_like(u)
-        uv = np.stack((np.stack((zero, zero), -1), np.stack((u, zero), -1),
-                       np.stack((u, zero + v), -1), np.stack((zero, zero + v), -1)), 1)  # fmt: skip
+        walls = np.empty((len(ring), 4, 3))
+        walls[:, [0, 3], :2], walls[:, [1, 2], :2] = ring[:, None], after[:, None]
+        walls[:, :2, 2], walls[:, 2:, 2] = bottom, top
+        uv = np.zeros((len(ring), 4, 2))
+        uv[:, 1:3, 0] = (length / repeat_m)[:, None]
+        uv[:, 2:, 1] = (top - bottom) / repeat_m
         self.quads(walls, uv, material, semantic, tint)
         if lid and len(ring) == 4:
-            cap = np.hstack((ring, high))
+            cap = np.concatenate((ring, np.full((4, 1), top)), 1)
             self.quads(cap, (ring - ring[0]) / repeat_m, material, semantic, tint)
 
     def tube(
@@ -140,18 +139,17 @@ class MeshBuilder:
         axis = end - start
         length = float(np.linalg.norm(axis))
         axis = axis / max(length, 1e-9)
-        side = np.cross(axis, [1.0, 0, 0] if abs(axis[0]) < 0.8 else [0, 1.0, 0])
+        side = _cross(axis, (1.0, 0.0, 0.0) if abs(axis[0]) < 0.8 else (0.0, 1.0, 0.0))
         side /= np.linalg.norm(side)
-        other = np.cross(axis, side)
+        other = _cross(axis, side)
         angle = np.linspace(0, 2 * np.pi, sides + 1)
         ring = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * other
         low, high = start + radius_a * ring, end + radius_b * ring
         quads = np.stack((low[:-1], low[1:], high[1:], high[:-1]), 1)
         u = angle / (2 * np.pi) * max(1.0, round(6.3 * radius_a / repeat_m))
-        top = np.full(sides, length / repeat_m)
-        zero = np.zeros(sides)
-        uv = np.stack((np.stack((u[:-1], zero), -1), np.stack((u[1:], zero), -1),
-                       np.stack((u[1:], top), -1), np.stack((u[:-1], top), -1)), 1)  # fmt: skip
+        uv = np.zeros((sides, 4, 2))
+        uv[:, [0, 3], 0], uv[:, [1, 2], 0] = u[:-1, None], u[1:, None]
+        uv[:, 2:, 1] = length / repeat_m
         self.quads(quads, uv, material, semantic, tint)
 
     def build(self) -> Mesh:
@@ -159,11 +157,23 @@ class MeshBuilder:
         parts = list(self._parts)
         for material, groups in self._quads.values():
             points = np.concatenate([g[0] for g in groups])
-            uv = np.concatenate([g[1] for g in groups])
-            tint = np.concatenate([g[3] for g in groups])
-            semantic = np.concatenate([np.full(len(g[0]), g[2], np.uint8) for g in groups])
+            count = len(points)
+            uv, tint = np.empty((count, 4, 2)), np.empty((count, 3))
+            semantic = np.empty(count, np.uint8)
+            start = 0
+            for corners, coords, kind, color in groups:  # what is the same for all is repeated
+                end = start + len(corners)
+                uv[start:end], tint[start:end], semantic[start:end] = coords, color, kind
+                start = end
             parts.append(quad_mesh(points, uv, material, semantic, tint))
         return merge(parts)
+
+
+def _cross(a: Sequence[float] | Float64, b: Sequence[float] | Float64) -> Float64:
+    """Return the cross product of two vectors of three; ``np.cross`` is slow on single ones."""
+    return np.array(
+        (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
+    )
 
 
 def quad_mesh(

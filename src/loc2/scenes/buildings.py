@@ -7,6 +7,7 @@ street, y away from the street, z up; the origin is the middle of its front at g
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,13 @@ class Frame:
 
     def points(self, local: NDArray[np.floating]) -> Float64:
         """Return world points of (..., 3) local ones."""
+        return np.asarray(local @ self._turn + self.origin)
+
+    @cached_property
+    def _turn(self) -> Float64:
+        """(3, 3) rotation of local row vectors to world axes."""
         c, s = np.cos(self.angle), np.sin(self.angle)
-        turn = np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
-        return np.asarray(local @ turn + self.origin)
+        return np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]])
 
     def local(self, point: Float64) -> Float64:
         """Return the (2,) plan coordinates of a (2,) world point."""

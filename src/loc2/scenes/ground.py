@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numba import njit
@@ -170,9 +170,16 @@ class GroundPainter:
 
 def _ratio_tile(texture: Texture, cell_m: float) -> Float32:
     """Return the (n, n, 3) texture divided by its mean, its texels about one cell large."""
-    texels, info = texture.material.pyramid
+    info = texture.material.pyramid[1]
     wanted = texture.extent_m / cell_m
     level = next((i for i, (_, h, _) in enumerate(info) if h <= wanted * 1.4), len(info) - 1)
+    return _ratio_level(texture, level)
+
+
+@lru_cache(maxsize=512)
+def _ratio_level(texture: Texture, level: int) -> Float32:
+    """Return one mip level of a texture divided by the texture's mean."""
+    texels, info = texture.material.pyramid
     start, height, width = (int(v) for v in info[level])
     pixels = texels[start : start + height * width, :3].reshape(height, width, 3)
     return np.asarray(srgb_to_linear(pixels.astype(np.float32) / 255) / texture.mean, np.float32)

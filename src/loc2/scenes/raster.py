@@ -261,6 +261,14 @@ def _draw_parallel(  # type: ignore[no-untyped-def]
             or min(ay, by, cy) >= height
         ):
             continue
+        # foliage is mostly smaller than a sample: what holds no sample's centre is skipped before
+        # its mask is looked at (columns with a margin for rounding, rows as they are drawn)
+        if math.ceil(max(min(ay, by, cy), -1.0) - 0.5) >= math.ceil(
+            min(max(ay, by, cy), height + 1.0) - 0.5
+        ) or math.ceil(max(min(ax, bx, cx), -1.0) - 0.501) >= math.ceil(
+            min(max(ax, bx, cx), width + 1.0) - 0.499
+        ):
+            continue
         m = material[f]
         au, av, bu, bv = uv[f, 0, 0], uv[f, 0, 1], uv[f, 1, 0], uv[f, 1, 1]
         cu, cv = uv[f, 2, 0], uv[f, 2, 1]

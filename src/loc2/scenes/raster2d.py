@@ -87,9 +87,18 @@ def fill(raster: UInt8, grid: Grid, edges: Float64, value: int) -> None:
 @njit(cache=True, nogil=True)
 def _fill(raster, west, north, cell, edges, value):  # type: ignore[no-untyped-def]
     rows, cols = raster.shape
+    left, right, bottom, top = math.inf, -math.inf, math.inf, -math.inf
+    for e in range(len(edges)):
+        left = min(left, edges[e, 0], edges[e, 2])
+        right = max(right, edges[e, 0], edges[e, 2])
+        bottom = min(bottom, edges[e, 1], edges[e, 3])
+        top = max(top, edges[e, 1], edges[e, 3])
+    if right < west - cell or left > west + (cols + 1) * cell or bottom > north + cell:
+        return
+    if top < north - (rows + 1) * cell:
+        return
     tops = np.maximum(edges[:, 1], edges[:, 3])
     order = np.argsort(-tops)
-    bottom = min(edges[:, 1].min(), edges[:, 3].min())
     first = max(0, math.floor((north - tops[order[0]]) / cell))
     last = min(rows - 1, math.ceil((north - bottom) / cell))
     crossings = np.empty(len(edges))

@@ -97,11 +97,11 @@ def _street_trees(rng: np.random.Generator, road: Road, gaps: list[tuple[float, 
             station = start + float(rng.uniform(2, spacing))
             while station < end - 3:
                 at = road.line.side_point(station, offset)
-                taken = planner.occupied.at(at[None])[0]
-                clear = len(mouths) == 0 or bool(
-                    (np.hypot(*(mouths[:, :2] - at).T) > mouths[:, 2] + 1.0).all()
-                )
-                if np.abs(at).max() < REACH_M and taken not in (2, 3) and clear:
+                if (
+                    _within(at, REACH_M)
+                    and planner.occupied.at(at[None])[0] not in (2, 3)
+                    and _clear(mouths, at, 1.0)
+                ):
                     height = float(
                         np.clip(size * math.exp(rng.normal() * 0.2), low * 0.6, high * 1.2)
                     )
@@ -120,15 +120,27 @@ def _parked(rng: np.random.Generator, style: Style, road: Road, gaps: list[tuple
         for start, end in gaps_removed(0.0, road.line.length, gaps):
             station = start + float(rng.uniform(4, 9))
             while station < end - 5:
+                sense = 1 if forward or rng.random() < 0.1 else -1
+                there = rng.random() < density
                 at = road.line.side_point(station, side * (road.width_m / 2 - depth / 2 - 0.1))
-                way = road.line.direction(station) * (1 if forward or rng.random() < 0.1 else -1)
-                clear = len(mouths) == 0 or bool(
-                    (np.hypot(*(mouths[:, :2] - at).T) > mouths[:, 2] + 3.2).all()
-                )
-                if rng.random() < density and clear and np.abs(at).max() < REACH_M:
+                if there and _within(at, REACH_M) and _clear(mouths, at, 3.2):
+                    way = road.line.direction(station) * sense
                     angle = math.atan2(way[1], way[0]) + float(rng.normal() * 0.02)
                     inventory.parked.append(Car(draw_kind(rng), at, angle, draw_paint(rng)))
                 station += float(rng.uniform(5.6, 7.0))
+
+
+def _within(point: Float64, reach_m: float) -> bool:
+    """Return whether a (2,) point lies in the square around the origin."""
+    return bool(abs(point[0]) < reach_m and abs(point[1]) < reach_m)
+
+
+def _clear(mouths: Float64, point: Float64, room_m: float) -> bool:
+    """Return whether a (2,) point keeps away from all drives."""
+    if len(mouths) == 0:
+        return True
+    gap = np.hypot(mouths[:, 0] - point[0], mouths[:, 1] - point[1])
+    return bool((gap > mouths[:, 2] + room_m).all())
 
 
 def _moving(rng: np.random.Generator, style: Style, road: Road, inventory: Inventory) -> None:

@@ -40,15 +40,18 @@ class Hills:
     ) -> NDArray[np.float32]:
         """Return heights, metres, at (east, north) arrays."""
         x, y = np.asarray(east, np.float64), np.asarray(north, np.float64)
-        z = np.zeros(np.broadcast(x, y).shape)
+        z = np.zeros(x.shape)
         for i in range(5):
-            z = z + self._size[i] * np.sin(self._k[0, i] * x + self._k[1, i] * y + self._phase[i])
-        distance = np.hypot(x, y)
-        bearing = np.arctan2(y, x)
-        ridge = 1.0 + 0.5 * np.sin(3 * bearing + self._far_phase[0])
-        ridge = ridge + 0.35 * np.sin(7 * bearing + self._far_phase[1])
-        rise = np.clip((distance - HILLS_FROM_M) / 450.0, 0.0, 1.0)
-        return np.asarray(z + self._far_m * ridge * rise**2, np.float32)
+            z += self._size[i] * np.sin(self._k[0, i] * x + self._k[1, i] * y + self._phase[i])
+        distance = np.asarray(np.hypot(x, y))
+        far = np.asarray(distance > HILLS_FROM_M)
+        if far.any():
+            bearing = np.arctan2(y[far], x[far])
+            ridge = 1.0 + 0.5 * np.sin(3 * bearing + self._far_phase[0])
+            ridge = ridge + 0.35 * np.sin(7 * bearing + self._far_phase[1])
+            rise = np.clip((distance[far] - HILLS_FROM_M) / 450.0, 0.0, 1.0)
+            z[far] = z[far] + self._far_m * ridge * rise**2
+        return np.asarray(z, np.float32)
 
     def at(self, points: NDArray[np.floating]) -> Float64:
         """Return (...,) heights at (..., 2) points."""

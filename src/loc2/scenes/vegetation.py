@@ -7,6 +7,7 @@ turned, stretched and tinted. Cards far from the camera are fewer and larger.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,21 +216,25 @@ def _card_mesh(
 
 def _blob(lobe: Float64, shrink: float, material: Material, level: int) -> Mesh:
     """Return a dark ellipsoid; its texture is the leaves' own without their gaps."""
+    normals = _unit_blob(min(level, 1))
+    quads = lobe[:3] + normals * shrink * lobe[[3, 3, 4]]
+    uv = np.stack((quads[..., 0] + quads[..., 1] * 0.5, quads[..., 2]), -1) * 6.0
+    solid = _solid(material)
+    shade = np.full((len(quads), 3), 0.45)
+    return quad_mesh(quads, uv, solid, np.full(len(quads), TREE, np.uint8), shade, normals)
+
+
+@cache
+def _unit_blob(level: int) -> Float64:
+    """Return the (N, 4, 3) quadrilaterals of a ball around the origin, also their normals."""
     lat = np.array([-0.9, -0.3, 0.4, 1.0] if level == 0 else [-0.9, 0.2, 1.0]) * 1.2
     lon = np.linspace(0, 2 * np.pi, 7 if level == 0 else 6)
     ring = np.stack(
         (np.cos(lat)[:, None] * np.cos(lon), np.cos(lat)[:, None] * np.sin(lon),
          np.sin(lat)[:, None] + 0 * lon), -1
     )  # fmt: skip
-    points = lobe[:3] + ring * shrink * lobe[[3, 3, 4]]
-    quads = np.stack((points[:-1, :-1], points[:-1, 1:], points[1:, 1:], points[1:, :-1]), 2)
-    quads = quads.reshape(-1, 4, 3)
-    normals = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2)
-    uv = np.stack((quads[..., 0] + quads[..., 1] * 0.5, quads[..., 2]), -1) * 6.0
-    solid = _solid(material)
-    shade = np.full((len(quads), 3), 0.45)
-    return quad_mesh(quads, uv, solid, np.full(len(quads), TREE, np.uint8), shade,
-                     normals.reshape(-1, 4, 3))  # fmt: skip
+    quads = np.stack((ring[:-1, :-1], ring[:-1, 1:], ring[1:, 1:], ring[1:, :-1]), 2)
+    return quads.reshape(-1, 4, 3)
 
 
 def _solid(material: Material) -> Material:

@@ -115,6 +115,7 @@ class World:
         textures = [library.draw(s.pattern, rngs[6]) for s in self.plan.surfaces]
         self._painter = GroundPainter(self.plan, textures, seed)
         self._static: Mesh | None = None
+        self._coarse: UInt8 | None = None
         self._individuals: dict[str, list[Prototype]] = {}
         self.kerb_m = float(rngs[6].uniform(0.08, 0.16))
 
@@ -148,21 +149,24 @@ class World:
         table = np.array([s.semantic for s in self.plan.surfaces], np.uint8)
         classes = np.full(len(points), SemanticClass.TERRAIN, np.uint8)
         coarse = Grid.around(np.zeros(2), 400.0, 1.0)
+        if self._coarse is None:
+            self._coarse = self.plan.index_raster(coarse)
         row, col, inside = coarse.cells(points)
-        classes[inside] = table[self.plan.index_raster(coarse)][row[inside], col[inside]]
+        classes[inside] = table[self._coarse[row[inside], col[inside]]]
         low = np.maximum(points.min(0) - 1.0, -130.0)
         high = np.minimum(points.max(0) + 1.0, 130.0)
         width, height = (np.maximum(high - low, 0.0) / cell_m).astype(int) + 1
         grid = Grid(float(low[0]), float(high[1]), cell_m, int(width), int(height))
         row, col, inside = grid.cells(points)
         if inside.any():
-            index = table[self.plan.index_raster(grid)]
+            row, col = row[inside], col[inside]
+            fine = table[self.plan.index_raster(grid)[row, col]]
             paint = [n for n in PAINTS if n in self.plan.strokes]
             if paint:
-                cover = self.plan.coverage(grid, paint)[0].max(0)
-                line = (cover > 110) & (index == SemanticClass.ROAD)
-                index[line] = SemanticClass.MARKING
-            classes[inside] = index[row[inside], col[inside]]
+                cover = self.plan.coverage(grid, paint)[0]
+                line = (cover[:, row, col] > 110).any(0) & (fine == SemanticClass.ROAD)
+                fine[line] = SemanticClass.MARKING
+            classes[inside] = fine
         return classes
 
     def mesh(
