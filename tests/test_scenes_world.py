@@ -99,7 +99,11 @@ def _layout(seed: int, style: str) -> str:
 
 @pytest.mark.parametrize(
     ("seed", "style", "expected"),
-    [(21, "us-suburb", ""), (22, "city", ""), (23, "countryside", "")],
+    [
+        (21, "us-suburb", "44d72ece8816c409"),
+        (22, "city", "2c4567ccb21aca1d"),
+        (23, "countryside", "d194dcd6f6e11d7e"),
+    ],
 )
 def test_geometry_is_the_same_on_every_machine(seed: int, style: str, expected: str) -> None:
     """Checksums taken once, on x86-64; a change of the generator must state new ones."""
@@ -186,40 +190,40 @@ def test_lifting_a_pair_with_its_depth_and_pose_paints_its_orthophoto(suburb: Sc
         assert np.corrcoef(*_painted_roads(suburb, wrong))[0, 1] < exact - 0.1
 
 
-@pytest.mark.parametrize(
-    "camera",
-    [Equirectangular(448, 224, 1.5, -2.0), Pinhole.from_hfov(320, 240, 80.0, 2.0, -3.0)],
-    ids=["panorama", "pinhole"],
-)
-def test_landmark_in_a_world_is_where_both_views_should_see_it(
-    camera: Equirectangular | Pinhole,
-) -> None:
+def test_landmark_in_a_world_is_where_both_views_should_see_it() -> None:
     """A post put beside the camera of a whole world: 0.5 px in both views, depth within 1 %."""
     world = World(3, STYLES["countryside"], TextureLibrary(None), Garage())
     spot, heading_deg, half_m = np.array([4.0, -3.0]), 200.0, 0.15
     z = float(world.hills.at(spot)) + 6.0  # above cars and hedges
     local = torch.tensor([[0.6, 5.0]], dtype=torch.float64)
-    at = local_to_aerial(local, torch.tensor(heading_deg), torch.from_numpy(spot))[0].numpy()
+    heading = torch.tensor(heading_deg, dtype=torch.float64)
+    at = local_to_aerial(local, heading, torch.from_numpy(spot))[0].numpy()
+    facing = float(np.arctan2(*(at - spot)[::-1]))
     post = MeshBuilder()
     red = Material(np.full((4, 4, 3), (255, 0, 0), np.uint8))
-    post.box((*at, z - half_m), (2 * half_m,) * 3, 0.3, red, SemanticClass.POLE)
+    post.box((*at, z - half_m), (2 * half_m,) * 3, facing, red, SemanticClass.POLE)
     day = replace(world.draw_day(np.random.default_rng(0)), cars=())
     center, step = np.array([1.0, 2.0]), 0.15
     mesh = world.mesh(day, center, (24.0, step))
     mesh = pack(merge([mesh, post.build()]))
     light = Light(Sky(np.full((8, 16, 3), 0.5, np.float32)), self_lit=True)
 
-    ground = render_ground(mesh, camera, [*spot, z], heading_deg, light=light)
-    red_rgb = (ground.rgb[0] > 0.5) & (ground.rgb[1] < 0.1)
-    rows, cols = np.nonzero(red_rgb)
-    assert len(rows) > 20
     point = torch.tensor([*local[0].tolist(), 0.0], dtype=torch.float64)
-    expected, inside = camera.points_to_pixels(point)
-    assert inside
-    assert np.abs([cols.mean() + 0.5, rows.mean() + 0.5] - expected.numpy()).max() < 0.5
-    seen = ground.range_m[red_rgb].mean()
     front = float(torch.linalg.norm(point)) - half_m  # the near side is what is seen
-    assert seen == pytest.approx(front, rel=0.01)
+    for camera in (
+        Equirectangular(448, 224, 1.5, -2.0),
+        Pinhole.from_hfov(320, 240, 80.0, roll_deg=2.0, pitch_deg=-3.0),
+    ):
+        ground = render_ground(mesh, camera, [*spot, z], heading_deg, light=light)
+        red_rgb = (ground.rgb[0] > 0.5) & (ground.rgb[1] < 0.1)
+        rows, cols = np.nonzero(red_rgb)
+        assert len(rows) > 20
+        expected, inside = camera.points_to_pixels(point)
+        assert inside
+        assert np.abs([cols.mean() + 0.5, rows.mean() + 0.5] - expected.numpy()).max() < 0.5
+        col, row = int(expected[0]), int(expected[1])
+        assert ground.classes[row, col] == SemanticClass.POLE
+        assert ground.range_m[row, col] == pytest.approx(front, rel=0.01)
 
     above = render_aerial(mesh, center, 160, 160, step, light=light, terrain=world.hills)
     rows, cols = np.nonzero((above.rgb[0] > 0.5) & (above.rgb[1] < 0.1))

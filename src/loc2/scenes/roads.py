@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 
 from loc2.scenes.polyline import Float64, Polyline
 from loc2.scenes.styles import Style
@@ -255,12 +256,13 @@ class _Grower:
         hit = None
         for i, road in enumerate(self.roads):
             base = road.line.points
+            near = _come_near(points[:keep], base, 5.1)
+            near = near[near * STEP_M >= 30.0]
             gap = np.hypot(
-                points[:keep, None, 0] - base[None, ::2, 0],
-                points[:keep, None, 1] - base[None, ::2, 1],
+                points[near, None, 0] - base[None, ::2, 0],
+                points[near, None, 1] - base[None, ::2, 1],
             ).min(1)
-            own = np.arange(keep) * STEP_M < 30.0
-            close = np.flatnonzero((gap < 5.0) & ~own)
+            close = near[gap < 5.0]
             if len(close) == 0:
                 continue
             first = int(close[0])
@@ -303,3 +305,18 @@ class _Grower:
             self.roads[i].width_m for i in [junction.through, *(a for a, _ in junction.arms)]
         )
         junction.roundabout_m = widest * 0.62 + float(self.rng.uniform(4.5, 12))
+
+
+@njit(cache=True, nogil=True)
+def _come_near(points, line, distance_m):  # type: ignore[no-untyped-def]
+    """Return the indices of points within a distance of any vertex of a line."""
+    found = np.empty(len(points), np.int64)
+    count = 0
+    for i in range(len(points)):
+        for k in range(len(line)):
+            dx, dy = points[i, 0] - line[k, 0], points[i, 1] - line[k, 1]
+            if dx * dx + dy * dy < distance_m * distance_m:
+                found[count] = i
+                count += 1
+                break
+    return found[:count]
