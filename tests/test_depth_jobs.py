@@ -27,7 +27,7 @@ from loc2.depth.record import DepthRecord, camera_spec, read_record
 from loc2.depth.store import write_depth
 from loc2.errors import DatasetNotFoundError, InputError
 from loc2.inputs import CameraSpec
-from tests.conftest import CliResult
+from tests.conftest import CliResult, PairFiles
 from tests.depth_scenes import SLOPE, Box, Scene, picture, pixel_rays
 
 Cli = Callable[..., CliResult]
@@ -185,6 +185,28 @@ def test_command_line(cli: Cli, tmp_path: Path) -> None:
     ).assert_one_line_error("--format")
     wrong = cli("depth", image, "--model", "flat", "--output", tmp_path / "p", "--quiet")
     assert wrong.code == 1 and "--hfov" in wrong.err  # no camera is known
+
+
+def test_own_depth_masked_by_its_head_is_localized_without_a_unit(
+    cli: Cli, pair_files: PairFiles, tmp_path: Path
+) -> None:
+    made = cli(
+        "depth", pair_files.ground, "--output", tmp_path, "--format", "png-mm", "--quiet",
+        "--mask-head", "--mask-sky", "--mask-below", -60, "--camera-height", 2,
+    )  # fmt: skip
+    assert made.code == 0, made.err
+    record = read_record(tmp_path / "ground.png")
+    assert record is not None and record.model.startswith(("own", "flat"))
+    assert record.masks == ["black borders", "sky by colour", "below -60.0 deg", "validity head"]
+    answer = cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+        "--depth", tmp_path / "ground.png", "--json",
+    )  # fmt: skip
+    assert answer.code == 0, answer.err
+    cli(
+        "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+        "--depth", tmp_path / "ground.png", "--depth-unit", "cm",
+    ).assert_one_line_error("the file says 'mm'")  # fmt: skip
 
 
 # ------------------------------------------------------------------ checks

@@ -188,7 +188,7 @@ def blend_views(
         uv, inside = uv.to(device), inside.to(device)
         half = view.camera.width / 2
         margin = 1 - ((uv - half).abs() / half).amax(-1)
-        weight = torch.where(inside, _smooth(margin / 0.3), torch.zeros_like(margin)) + 0.0
+        weight = torch.where(inside, _smooth(margin / 0.3), torch.zeros_like(margin))
         cosine = 1 / view.camera.range_per_depth(uv, "z").clamp_min(1.0)
         rpd = _length(view).to(device)
         value, known = _sample_inverse(inverse_range[index] * rpd, valid[index], uv)
