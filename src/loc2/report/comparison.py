@@ -15,7 +15,7 @@ from loc2.evaluation.cases import RIGHT_DEG, RIGHT_M
 from loc2.evaluation.compare import Change, Comparison, Pairing
 from loc2.outputs import atomic_path
 from loc2.report.charts import Chart, Theme, chart_axes, chart_legend
-from loc2.report.evaluation import SUMMARY_NAMES, figure_words
+from loc2.report.evaluation import CALIBRATION_NAMES, SUMMARY_NAMES, figure_words
 from loc2.report.figures.style import figure_of
 from loc2.report.gallery import case_words
 from loc2.report.page import Cell, Markup, asset, fill, grid, policy, table
@@ -25,8 +25,7 @@ LISTED = 30
 CHANGE_NAMES = {
     "recall_right": "right",
     **SUMMARY_NAMES,
-    "auroc": "confidence ranks right above wrong (AUROC)",
-    "expected_calibration_error": "distance of confidence from truth (ECE)",
+    **CALIBRATION_NAMES,
 }
 """Figures of a comparison in the order of the table, in words."""
 VERDICTS = {"better": "better", "worse": "worse", "open": "may be chance"}
@@ -97,8 +96,8 @@ def change_words(change: Change) -> tuple[str, str, str, str, str]:
     """Return a change as words: name, first, second, difference with interval, verdict."""
     return (
         CHANGE_NAMES.get(change.name, change.name),
-        _value(change.name, change.first),
-        _value(change.name, change.second),
+        figure_words(change.name, change.first),
+        figure_words(change.name, change.second),
         f"{_signed(change.name, change.difference)} ({_signed(change.name, change.low)} to "
         f"{_signed(change.name, change.high)})",
         VERDICTS[change.verdict],
@@ -120,15 +119,9 @@ def change_table(changes: Sequence[Change]) -> Markup:
     return grid(["", "the second is", "first", "second", "difference (95 %)"], rows)
 
 
-def _value(name: str, value: float) -> str:
-    if name in ("auroc", "expected_calibration_error"):
-        return f"{value:.3f}"
-    return figure_words(name, value)
-
-
 def _signed(name: str, value: float) -> str:
     sign = "+" if value >= 0 else "−"
-    return sign + _value(name, abs(value))
+    return sign + figure_words(name, abs(value))
 
 
 def scatter_chart(comparison: Comparison) -> Chart:

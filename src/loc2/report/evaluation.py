@@ -39,6 +39,16 @@ SUMMARY_NAMES = {
 """Figures of a summary in the order of the table, in words."""
 
 
+CALIBRATION_NAMES = {
+    "auroc": "confidence ranks right above wrong (AUROC)",
+    "expected_calibration_error": "distance of confidence from truth (ECE)",
+    "risk_coverage_area": "mean risk over all coverages",
+    "radius_median_m": "90 % radius, median",
+    "radius_coverage": "errors within their 90 % radius",
+}
+"""Figures of a calibration in the order of the table, in words."""
+
+
 def write_evaluation_report(
     content: Mapping[str, Any],
     folder: Path,
@@ -102,7 +112,7 @@ def render_evaluation(
         "script": Markup(script),
         "headline": headline(results, content["summary"]["all"]),
         "setting": setting_words(results),
-        "summary": _summary_table(content["summary"]),
+        "summary": _summary_table(content["summary"], content.get("calibration") or {}),
         "published": _published_section(rows, content["summary"]["all"]),
         "charts": Markup(charts),
         "gallery": gallery,
@@ -159,6 +169,8 @@ def figure_words(name: str, value: float | None) -> str:
         return "–"
     if name in ("n", "failures"):
         return f"{value:.0f}"
+    if name in ("auroc", "expected_calibration_error", "risk_coverage_area"):
+        return f"{value:.3f}"
     if name.endswith("_m") and not name.startswith("recall"):
         return f"{value:.2f} m"
     if name.endswith("_deg") and not name.startswith("recall"):
@@ -166,7 +178,7 @@ def figure_words(name: str, value: float | None) -> str:
     return percent(value)
 
 
-def _summary_table(summary: Mapping[str, Any]) -> Markup:
+def _summary_table(summary: Mapping[str, Any], calibration: Mapping[str, Any]) -> Markup:
     every = summary["all"]
     guessed = "guess" in every
     heads = ["", "all", "95 % interval", *(["guessing"] if guessed else [])]
@@ -183,6 +195,11 @@ def _summary_table(summary: Mapping[str, Any]) -> Markup:
             cells.append("" if counted else figure_words(name, every["guess"].get(name)))
         cells += [figure_words(name, summary[g].get(name)) for g in groups]
         rows.append(cells)
+    for name, words in CALIBRATION_NAMES.items():
+        if name in calibration.get("all", {}):
+            every_group = [calibration.get(g, {}).get(name) for g in ("all", *groups)]
+            first, *others = [figure_words(name, value) for value in every_group]
+            rows.append([words, first, "", *([""] if guessed else []), *others])
     return grid([*heads, *groups], rows)
 
 

@@ -186,7 +186,8 @@ def case_words(case: Case) -> str:
     """Return errors and confidence of a case in a line."""
     if case.position_m is None or case.heading_deg is None:
         return f"no answer: {case.failure}"
-    words = f"{case.position_m:.1f} m and {case.heading_deg:.0f}° off"
+    rough = "" if case.position_counts else " (the true place is only roughly known)"
+    words = f"{case.position_m:.1f} m{rough} and {case.heading_deg:.0f}° off"
     if case.confidence is not None:
         words += f", confidence {case.stated:.0%}"
     return words

@@ -15,7 +15,7 @@ from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_
 from loc2.report.figures.style import PROBABILITY_COLORS
 from loc2.report.page import Markup, asset, fill, json_block, policy, table
 from loc2.report.payload import jpeg_uri, payload
-from loc2.report.verdict import Verdict, is_probability, judge
+from loc2.report.verdict import TRUST_CONFIDENCE, Verdict, is_probability, judge
 
 MAX_BYTES = 8_000_000
 """No report is larger."""
@@ -23,6 +23,14 @@ STACKED_ASPECT = 2.4
 """Ground images wider than this stand above the aerial image; others beside it, all in sight."""
 LINES_AT_FIRST = 80
 """Matches shown when the page opens, the strongest."""
+_SETTING_NAMES = {
+    "heading_prior_deg": "heading was expected at, degrees",
+    "heading_range_deg": "heading was searched within, ± degrees",
+    "position_prior_m": "position was expected at, metres",
+    "position_radius_m": "position was searched within, metres",
+    "camera_height_m": "camera height, metres",
+    "confidence": "confidence means",
+}
 SIGNS = {"trust": "✓", "check": "?", "reject": "✕"}
 
 
@@ -114,6 +122,8 @@ def _verdict_values(localization: Localization, verdict: Verdict) -> dict[str, o
         "advice": verdict.advice,
         "confidence_name": "Confidence" if is_probability(localization) else "Agreeing matches",
         "confidence": f"{localization.confidence:.4f}",
+        "low": f"{min(localization.abstain_below, TRUST_CONFIDENCE):.4f}",
+        "high": f"{TRUST_CONFIDENCE:.4f}",
         "confidence_percent": f"{localization.confidence:.0%}",
         "reasons": Markup(reasons),
     }
@@ -168,7 +178,7 @@ def _provenance_table(localization: Localization, extra: Mapping[str, object]) -
         ),
         ("depth", _depth_words(localization)),
         *(
-            (name.replace("_", " "), _plain(value))
+            (_SETTING_NAMES.get(name, name.replace("_", " ")), _plain(value))
             for name, value in localization.settings.items()
             if name != "depth"
         ),

@@ -15,12 +15,14 @@ from loc2.report.probability import matches_under
 
 TRUST_CONFIDENCE = 0.8
 """From here on the answer is called likely right."""
-LOW_CONFIDENCE = 0.5
-"""Below this it is called unreliable."""
 SAME_PLACE_M, SAME_HEADING_DEG = 5.0, 10.0
 """Hypotheses nearer than this in both are one answer; confidence is stated for these limits."""
 RIVAL_SHARE = 0.5
 """A rival with at least this share of the best hypothesis' mass makes the answer ambiguous."""
+FAR_WEAKER = 0.2
+"""A rival with less than this share of the best hypothesis' mass hardly counts."""
+TURNED_SHARE = 0.1
+"""From this share on, probability of headings turned by more than 90 degrees is told of."""
 
 Level = Literal["trust", "check", "reject"]
 
@@ -48,11 +50,13 @@ def judge(localization: Localization) -> Verdict:
     rated = is_probability(localization)
     rival = strongest_rival(localization)
     first = localization.hypotheses[0].mass if localization.hypotheses else 0.0
-    doubtful = confidence < TRUST_CONFIDENCE or not rated
+    doubtful = confidence < TRUST_CONFIDENCE or localization.abstains or not rated
     reasons = (
         _confidence_sentence(confidence) if rated else _agreement_sentence(confidence),
         _rival_sentence(localization, rival),
+        *_facing_sentence(localization),
         _spread_sentence(localization),
+        *_radius_sentence(localization),
         *_match_sentences(localization),
         *_warnings(localization),
     )
@@ -67,14 +71,17 @@ def judge(localization: Localization) -> Verdict:
             "the map below before using the answer."
         )
         return Verdict("check", "Not rated: check it", advice, reasons)
-    if confidence >= LOW_CONFIDENCE:
+    if not localization.abstains:
         advice = "Compare the photo's layout with the map below before using it."
         return Verdict("check", "Plausible, but check it", advice, reasons)
     advice = (
         "A rough position or heading, another photo, or a sharper or more recent aerial image may "
         "help."
     )
-    return Verdict("reject", "Do not rely on this answer", advice, reasons)
+    headline = "Do not rely on this answer"
+    if rival is not None and rival.mass >= RIVAL_SHARE * first:
+        headline += ": others fit about as well"
+    return Verdict("reject", headline, advice, reasons)
 
 
 def is_probability(localization: Localization) -> bool:
@@ -189,9 +196,27 @@ def _rival_sentence(localization: Localization, rival: Hypothesis | None) -> str
             f"Another answer fits nearly as well: {where} "
             f"({_percent(rival.mass)} against {_percent(first)})."
         )
+    how = "much weaker" if rival.mass < FAR_WEAKER * first else "weaker"
     return (
-        f"The next best answer is much weaker: {where} "
+        f"The next best answer is {how}: {where} "
         f"({_percent(rival.mass)} against {_percent(first)})."
+    )
+
+
+def _facing_sentence(localization: Localization) -> tuple[str, ...]:
+    """Tell of answers that look elsewhere, which may be many small ones."""
+    probability = localization.heatmap.heading
+    step_deg = 360.0 / max(1, len(probability))
+    turned = [
+        heading_error_deg(k * step_deg, localization.pose.heading_deg) > 90.0
+        for k in range(len(probability))
+    ]
+    share = sum(float(p) for p, far in zip(probability, turned, strict=True) if far)
+    if share < TURNED_SHARE:
+        return ()
+    return (
+        f"{_percent(share)} of the probability looks another way, turned by more than 90°: the "
+        "heading is doubtful.",
     )
 
 
@@ -201,6 +226,16 @@ def _spread_sentence(localization: Localization) -> str:
     return (
         f"If it is right, it is known to ± {long_m:.1f} m by ± {short_m:.1f} m and "
         f"± {half_deg:.0f}° (90 % of cases)."
+    )
+
+
+def _radius_sentence(localization: Localization) -> tuple[str, ...]:
+    radius_m = localization.radius_90_m
+    if radius_m is None or not is_probability(localization):
+        return ()
+    return (
+        "Right or wrong, nine in ten answers like this one lie within "
+        f"{radius_m:.0f} m of the true place.",
     )
 
 
