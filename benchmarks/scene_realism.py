@@ -29,6 +29,7 @@ import json
 import platform
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -126,21 +127,11 @@ def distances(real: Float, generated: Float, groups: list[str]) -> dict[str, flo
     }
 
 
-def compare(real: list[Pair], generated: list[Pair], weights: Path) -> dict[str, dict[str, float]]:
-    """Return the figures of ground photos and of orthophotos."""
-    report: dict[str, dict[str, float]] = {}
-    for name in ("ground", "aerial"):
-        view = ground_view if name == "ground" else aerial_view
-        described, kept = [], []
-        for pairs in (real, generated):
-            shown = [(image, p) for p in pairs if (image := view(p)) is not None]
-            described.append(describe([image for image, _ in shown], weights))
-            kept.append([p for _, p in shown])
-        r, g = described
-        sources = [p.group for p in kept[0]]
-        report[name] = classify(r, g, places(kept[0])) | distances(r, g, sources)
-        report[name] |= {"real": float(len(r)), "generated": float(len(g))}
-    return report
+def described(pairs: list[Pair], name: str, weights: Path) -> tuple[Float, list[Pair]]:
+    """Return features of the ground photos or orthophotos of pairs, and the pairs that have one."""
+    view = ground_view if name == "ground" else aerial_view
+    shown = [(image, p) for p in pairs if (image := view(p)) is not None]
+    return describe([image for image, _ in shown], weights), [p for _, p in shown]
 
 
 def main() -> None:
@@ -155,11 +146,17 @@ def main() -> None:
     arguments = parser.parse_args()
     real = read_pairs(arguments.real)
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    report: dict[str, object] = {"machine": machine}
-    for item in arguments.generated:
-        name, _, path = item.partition("=")
-        pairs = read_pairs(Path(path))[: arguments.limit]
-        report[name] = compare(real, pairs, arguments.weights)
+    report: dict[str, Any] = {"machine": machine}
+    for name in ("ground", "aerial"):
+        r, kept = described(real, name, arguments.weights)
+        sources = [p.group for p in kept]
+        for item in arguments.generated:
+            label, _, path = item.partition("=")
+            pairs = read_pairs(Path(path))[: arguments.limit]
+            g, _ = described(pairs, name, arguments.weights)
+            figures = classify(r, g, places(kept)) | distances(r, g, sources)
+            figures |= {"real": float(len(r)), "generated": float(len(g))}
+            report.setdefault(label, {})[name] = figures
     text = json.dumps(report, indent=1)
     print(text)
     if arguments.output:
