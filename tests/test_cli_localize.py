@@ -100,7 +100,7 @@ def test_photo_with_field_of_view_and_camera_file(
     assert by_option.code == by_file.code == 0
     assert json.loads(by_option.out) == json.loads(by_file.out)
     mixed = cli("localize", pair_files.ground, *common, "--camera", camera, "--hfov", 90)
-    mixed.assert_one_line_error("--camera already describes")
+    mixed.assert_one_line_error("camera file already describes", "hfov_deg")
     twice = cli("localize", pair_files.ground, *common, "--camera", camera, "--pitch", 3)
     twice.assert_one_line_error("pitch_deg", "camera.json")
 

@@ -271,20 +271,20 @@ class Loc2Model(nn.Module):
             centred = self.aerial_head(centred)
         return functional.normalize(centred, dim=1)
 
-    def aerial_descriptors(self, image: Tensor) -> Tensor:
-        """Describe an aerial image from all sides.
+    def aerial_descriptors(self, images: Tensor) -> Tensor:
+        """Describe aerial images from all sides.
 
         Args:
-            image: (3, H, W) float32 RGB in [0, 1], whole patches.
+            images: (B, 3, H, W) float32 RGB in [0, 1], whole patches.
 
         Returns:
-            (D, H // 14, W // 14) descriptors, the mean of those of ``config.aerial_turns`` turned
-            copies: of unit length where the copies agree, shorter where they do not.
+            (B, D, H // 14, W // 14) descriptors, the mean of those of ``config.aerial_turns``
+            turned copies: of unit length where the copies agree, shorter where they do not.
         """
         described = []
         for quarters in range(0, 4, 4 // self.config.aerial_turns):
-            turned = torch.rot90(image, quarters, (-2, -1))
-            from_there = self.describe_aerial(self.features(turned[None]))[0]
+            turned = torch.rot90(images, quarters, (-2, -1))
+            from_there = self.describe_aerial(self.features(turned))
             described.append(torch.rot90(from_there, -quarters, (-2, -1)))
         return torch.stack(described).mean(0)
 

@@ -21,6 +21,7 @@ def build_app() -> typer.Typer:
     """Assemble the commands."""
     # Imported here: `loc2 --version` should not wait for torch.
     from loc2.cli import data, depth, scenes, weights
+    from loc2.cli.batch import batch
     from loc2.cli.bench import bench
     from loc2.cli.compare import compare_results
     from loc2.cli.demo import demo
@@ -38,6 +39,7 @@ def build_app() -> typer.Typer:
     )
     evaluate = typer.Typer(help="Measure localization on data with known truth.")
     app.command()(localize)
+    app.command()(batch)
     app.command()(demo)
     app.command()(bench)
     app.command()(train)

@@ -27,6 +27,14 @@ Radius = Annotated[
         rich_help_panel=_MAP,
     ),
 ]
+Snap = Annotated[
+    float | None,
+    typer.Option(
+        help="Move the window to a lattice of this spacing, metres: photos near each other then "
+        "share one, whose features a batch computes once.",
+        rich_help_panel=_MAP,
+    ),
+]
 AerialCrs = Annotated[
     str | None,
     typer.Option(

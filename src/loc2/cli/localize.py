@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, get_args
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +24,7 @@ from loc2.cli.geo_options import (
     Offline,
     OverlayGeotiff,
     Radius,
+    Snap,
     TileCacheFolder,
     TileSize,
     WriteExif,
@@ -34,19 +34,27 @@ from loc2.cli.geo_options import (
 )
 from loc2.cli.located import OutputFiles, located_rows, show_pieces
 from loc2.cli.options import Device, Quiet, Seed, Weights
+from loc2.cli.photo_options import (
+    CameraFile,
+    CameraHeight,
+    ElevationBottom,
+    ElevationTop,
+    Hfov,
+    MetersPerPixel,
+    Panorama,
+    Pitch,
+    Roll,
+)
 from loc2.cli.progress import progress_bar
 from loc2.depth import DepthUnit
 from loc2.errors import InputError
 from loc2.frames import Pose
 from loc2.geo.locate import locate
-from loc2.geo.opening import AerialOptions, open_aerial
-from loc2.inputs import CameraSpec, read_camera_file
-from loc2.inputs.camera_files import validation_line
-from loc2.inputs.metadata import PhotoMetadata
-from loc2.inputs.photo_priors import photo_priors
+from loc2.geo.opening import open_aerial
 from loc2.localization import Localization
-from loc2.localizer import HeadingPrior, Localizer, PositionPrior
+from loc2.localizer import Localizer
 from loc2.outputs import ensure_directory, pose_record, position_sigma_m, write_json
+from loc2.request import PhotoRequest
 
 
 def localize(
@@ -59,29 +67,15 @@ def localize(
             "tile address with {z}, {x} and {y}."
         ),
     ],
-    meters_per_pixel: Annotated[
-        float | None, typer.Option(help="Ground sampling distance of the aerial image, metres.")
-    ] = None,
-    panorama: Annotated[
-        bool, typer.Option("--panorama", help="The ground image is an equirectangular panorama.")
-    ] = False,
-    elevation_top: Annotated[
-        float | None, typer.Option(help="Elevation of the panorama's upper edge, degrees.")
-    ] = None,
-    elevation_bottom: Annotated[
-        float | None, typer.Option(help="Elevation of the panorama's lower edge, degrees.")
-    ] = None,
-    hfov: Annotated[
-        float | None, typer.Option(help="Horizontal field of view of a photo, degrees.")
-    ] = None,
-    camera: Annotated[Path | None, typer.Option(help="Camera file (JSON).")] = None,
-    camera_height: Annotated[
-        float | None, typer.Option(help="Height of the camera above the ground, metres.")
-    ] = None,
-    roll: Annotated[
-        float | None, typer.Option(help="Positive: the right side is lower, degrees.")
-    ] = None,
-    pitch: Annotated[float | None, typer.Option(help="Positive: looks up, degrees.")] = None,
+    meters_per_pixel: MetersPerPixel = None,
+    panorama: Panorama = False,
+    elevation_top: ElevationTop = None,
+    elevation_bottom: ElevationBottom = None,
+    hfov: Hfov = None,
+    camera: CameraFile = None,
+    camera_height: CameraHeight = None,
+    roll: Roll = None,
+    pitch: Pitch = None,
     heading_prior: Annotated[
         float | None, typer.Option(help="Expected heading, degrees clockwise from image up.")
     ] = None,
@@ -103,6 +97,7 @@ def localize(
     ] = None,
     around: Around = None,
     radius: Radius = None,
+    snap: Snap = None,
     aerial_crs: AerialCrs = None,
     aerial_center: AerialCenter = None,
     bands: Bands = None,
@@ -128,13 +123,6 @@ def localize(
     output: Annotated[Path | None, typer.Option(help="Folder for pose.json and figures.")] = None,
 ) -> None:
     """Find the position and heading of a ground image in an aerial image."""
-    spec = camera_options(
-        camera, panorama, elevation_top, elevation_bottom, hfov, roll, pitch, camera_height
-    )
-    heading = _heading_prior(heading_prior, heading_range)
-    position = _position_prior(position_prior, position_radius)
-    unit = _choice("--depth-unit", depth_unit, get_args(DepthUnit))
-    kind = _choice("--depth-kind", depth_kind, get_args(DepthKind))
     files = OutputFiles.checked(output, formats, write_exif, overlay_geotiff)
     shown = Explanation.checked(
         output,
@@ -144,22 +132,51 @@ def localize(
         context.find_root().obj or (),
         {"ground file": ground, "aerial source": aerial},
     )
-    options = AerialOptions(
-        meters_per_pixel=meters_per_pixel,
-        center=parse_lat_lon("--aerial-center", aerial_center),
-        crs=aerial_crs,
-        bands=parse_bands(bands),
-        zoom=zoom,
-        tile_px=tile_size,
-        attribution=attribution,
-        cache_dir=tile_cache,
-        offline=offline,
+    latitude, longitude = parse_lat_lon("--around", around) or (None, None)
+    center = parse_lat_lon("--aerial-center", aerial_center) or (None, None)
+    prior_east, prior_north = _east_north(position_prior)
+    if (position_prior is None) != (position_radius is None):
+        raise InputError("--position-prior and --position-radius belong together; give both")
+    request = PhotoRequest.checked(
+        {
+            "ground": ground,
+            "aerial": aerial,
+            "meters_per_pixel": meters_per_pixel,
+            "projection": "equirectangular" if panorama else None,
+            "elevation_top_deg": elevation_top,
+            "elevation_bottom_deg": elevation_bottom,
+            "hfov_deg": hfov,
+            "roll_deg": roll,
+            "pitch_deg": pitch,
+            "camera_height_m": camera_height,
+            "camera": camera,
+            "heading_prior_deg": heading_prior,
+            "heading_range_deg": heading_range,
+            "prior_east_m": prior_east,
+            "prior_north_m": prior_north,
+            "prior_radius_m": position_radius,
+            "depth": depth,
+            "depth_unit": _choice("--depth-unit", depth_unit, get_args(DepthUnit)),
+            "depth_kind": _choice("--depth-kind", depth_kind, get_args(DepthKind)),
+            "latitude_deg": latitude,
+            "longitude_deg": longitude,
+            "radius_m": radius,
+            "snap_m": snap,
+            "aerial_latitude_deg": center[0],
+            "aerial_longitude_deg": center[1],
+            "aerial_crs": aerial_crs,
+            "bands": parse_bands(bands),
+            "zoom": zoom,
+            "tile_px": tile_size,
+            "attribution": attribution,
+            "tile_cache": tile_cache,
+            "offline": offline,
+            "ignore_metadata": ignore_metadata,
+            "seed": seed,
+        }
     )
-    place = parse_lat_lon("--around", around)
-    priors = _given(spec, heading, place)
-    if not ignore_metadata:
-        priors = photo_priors(ground, priors)
-    source = open_aerial(aerial, options)
+    search = request.search_options()
+    source = open_aerial(aerial, request.aerial_options())
     files.check(source.georeferenced, ground)
     if output is not None:
         ensure_directory(output)
@@ -169,16 +186,9 @@ def localize(
             localizer,
             ground,
             source,
-            priors=priors,
-            around=place,
-            radius_m=radius,
-            heading_prior=heading,
-            position_prior=position,
+            **search,
             progress=lambda done, total: show_pieces(bar, done, total),
-            depth=depth,
-            depth_unit=cast("DepthUnit | None", unit),
-            depth_kind=cast("DepthKind | None", kind),
-            seed=seed,
+            **request.depth_options(),
         )
     written = files.write(located, ground)
     if not quiet:
@@ -193,21 +203,6 @@ def localize(
         rows=located_rows(located),
         files=written,
         explanation=shown,
-    )
-
-
-def _given(
-    spec: CameraSpec, heading: HeadingPrior | None, place: tuple[float, float] | None
-) -> PhotoMetadata:
-    """Return what the options say, for the order of priors."""
-    known = {"camera": spec.model_fields_set, "heading": heading, "position": place}
-    return PhotoMetadata(
-        latitude_deg=None if place is None else place[0],
-        longitude_deg=None if place is None else place[1],
-        heading_true_deg=None if heading is None else heading.center_deg % 360.0,
-        heading_error_deg=None if heading is None else heading.range_deg,
-        camera=spec if spec.model_fields_set else None,
-        origins=tuple((what, "given") for what, value in known.items() if value),
     )
 
 
@@ -288,72 +283,14 @@ def _table(
     return table
 
 
-def camera_options(
-    camera: Path | None,
-    panorama: bool,
-    elevation_top: float | None,
-    elevation_bottom: float | None,
-    hfov: float | None,
-    roll: float | None,
-    pitch: float | None,
-    camera_height: float | None,
-) -> CameraSpec:
-    """Return what the options say of a camera.
-
-    Raises:
-        InputError: options contradict each other or the camera file.
-    """
-    if panorama and hfov is not None:
-        raise InputError("--panorama and --hfov contradict each other; give one")
-    if (elevation_top is None) != (elevation_bottom is None):
-        raise InputError("--elevation-top and --elevation-bottom belong together; give both")
-    given: dict[str, object] = {
-        "projection": "equirectangular" if panorama else None,
-        "elevation_top_deg": elevation_top,
-        "elevation_bottom_deg": elevation_bottom,
-        "hfov_deg": hfov,
-        "roll_deg": roll,
-        "pitch_deg": pitch,
-        "camera_height_m": camera_height,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
-    if camera is not None:
-        projecting = given.keys() - {"roll_deg", "pitch_deg", "camera_height_m"}
-        if projecting:
-            raise InputError("--camera already describes the projection; leave the options out")
-        known = read_camera_file(camera).model_dump(exclude_unset=True)
-        doubled = sorted(known.keys() & given.keys())
-        if doubled:
-            raise InputError(f"{doubled[0]} is given both by option and in {camera}")
-        given = {**known, **given}
-    return _checked_spec(given)
-
-
-def _checked_spec(fields: dict[str, object]) -> CameraSpec:
+def _east_north(text: str | None) -> tuple[float | None, float | None]:
+    if text is None:
+        return None, None
     try:
-        return CameraSpec.model_validate(fields)
-    except ValidationError as error:
-        raise InputError(f"camera: {validation_line(error)}") from error
-
-
-def _heading_prior(center: float | None, half_width: float | None) -> HeadingPrior | None:
-    if center is None and half_width is None:
-        return None
-    if center is None or half_width is None:
-        raise InputError("--heading-prior and --heading-range belong together; give both")
-    return HeadingPrior(center, half_width)
-
-
-def _position_prior(center: str | None, radius: float | None) -> PositionPrior | None:
-    if center is None and radius is None:
-        return None
-    if center is None or radius is None:
-        raise InputError("--position-prior and --position-radius belong together; give both")
-    try:
-        east, north = (float(part) for part in center.split(","))
+        east_m, north_m = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"--position-prior: EAST,NORTH expected, got {center!r}") from error
-    return PositionPrior(east, north, radius)
+        raise InputError(f"--position-prior: EAST,NORTH expected, got {text!r}") from error
+    return east_m, north_m
 
 
 def _choice(option: str, value: str | None, allowed: tuple[str, ...]) -> str | None:

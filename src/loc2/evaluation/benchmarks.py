@@ -29,8 +29,9 @@ from loc2.evaluation.records import (
 from loc2.frames import Pose
 from loc2.hub import sha256_of
 from loc2.localization import Localization
-from loc2.localizer import HeadingPrior, Localizer
+from loc2.localizer import Localizer
 from loc2.pose.solve import Solver
+from loc2.query import HeadingPrior
 
 KNOWN_HEADING_DEG = 0.5
 """Half-width of the prior that stands for a known heading, degrees."""

@@ -23,7 +23,8 @@ from loc2.evaluation.windows import Trial, make_trial
 from loc2.frames import Pose, heading_error_deg
 from loc2.inputs import load_image, resolve_camera
 from loc2.localization import Localization
-from loc2.localizer import HeadingPrior, Localizer
+from loc2.localizer import Localizer
+from loc2.query import HeadingPrior
 
 MAX_SIGMA_M = 1.5
 """Positions known less well than this do not enter the position median and mean."""

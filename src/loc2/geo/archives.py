@@ -33,7 +33,8 @@ class MBTiles:
             raise InputError(f"{path}: no such file")
         uri = f"{path.absolute().as_uri()}?mode=ro"
         try:
-            self._database = sqlite3.connect(uri, uri=True)
+            # Threads take turns, see loc2.geo.many; SQLite itself does not mind which one asks.
+            self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
         except sqlite3.Error as error:
             raise InputError(f"{path}: cannot be opened as MBTiles ({error})") from error
         metadata = {str(key): value for key, value in self._all("SELECT name, value FROM metadata")}

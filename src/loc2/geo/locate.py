@@ -7,59 +7,31 @@ there is. A window larger than the model sees at once is searched piece by piece
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from loc2.errors import InputError
 from loc2.frames import Pose
 from loc2.geo.answer import GeoAnswer, geo_answer
 from loc2.geo.frame import LocalFrame, MetricArea
-from loc2.geo.search import Merged, Piece, merge_pieces, plan_pieces
+from loc2.geo.plan import SearchPlan, SearchWindow, plan_search
+from loc2.geo.search import Merged, Piece, merge_pieces
 from loc2.geo.source import AerialSource, NoImageryError
 from loc2.geo.warp import AerialWindow
-from loc2.inputs import load_image
 from loc2.inputs.metadata import PhotoMetadata
-from loc2.inputs.photo import pad_panorama
 from loc2.localization import Hypothesis, Localization
-from loc2.localizer import HeadingPrior, Localizer, PositionPrior
+from loc2.localizer import Localizer
 from loc2.outputs import pose_record
+from loc2.query import HeadingPrior, PositionPrior
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_RADIUS_M = 50.0
-"""Half side of the window around a position whose error is not known, metres."""
-
-AT_ONCE = 2.0
-"""A window up to this many times the model's own is searched at once, with larger cells."""
-
-_RADIUS_PER_ERROR, _MIN_RADIUS_M, _MAX_RADIUS_M = 3.0, 45.0, 300.0
-_HEADING_RANGE_PER_SIGMA = 3.0
-_NO_IMAGERY = 0.5
-"""Grey shown to the network where there is no imagery; such cells are neutral in the search."""
-
 _LEAST_COVER = 0.1
 """A piece with less imagery than this share is not searched."""
-
-
-@dataclass(frozen=True)
-class SearchWindow:
-    """Where to look.
-
-    Attributes:
-        frame: metric frame on the earth, or None for a plain image.
-        area: the window in that frame.
-        origin: why there: ``given``, the origin of the photo's position, or ``whole image``.
-    """
-
-    frame: LocalFrame | None
-    area: MetricArea
-    origin: str
 
 
 @dataclass(frozen=True)
@@ -127,45 +99,6 @@ class Located:
         return record
 
 
-def search_window(
-    source: AerialSource,
-    priors: PhotoMetadata,
-    around: tuple[float, float] | None,
-    radius_m: float | None,
-) -> SearchWindow:
-    """Decide where to look.
-
-    Args:
-        source: aerial imagery.
-        priors: what is known of the photo.
-        around: given WGS84 (latitude, longitude), degrees.
-        radius_m: given half side of the window, metres; by default three times the position's
-            error, within 45 to 300 m, or 50 m where the error is not known.
-
-    Raises:
-        InputError: a radius without a position, or no position for imagery without bounds.
-    """
-    origin = "given"
-    position = around
-    if position is None and source.georeferenced:
-        latitude_deg, longitude_deg = priors.latitude_deg, priors.longitude_deg
-        if latitude_deg is not None and longitude_deg is not None:
-            position, origin = (latitude_deg, longitude_deg), str(priors.origin("position"))
-    if position is None:
-        if radius_m is not None:
-            raise InputError(
-                "--radius needs a position: give --around LAT,LON (the photo has none)"
-            )
-        return SearchWindow(*source.whole(), "whole image")
-    if radius_m is None:
-        error_m = priors.position_error_m if around is None else None
-        radius_m = DEFAULT_RADIUS_M
-        if error_m is not None:
-            radius_m = min(max(_RADIUS_PER_ERROR * error_m, _MIN_RADIUS_M), _MAX_RADIUS_M)
-    frame, area = source.around(*position, radius_m)
-    return SearchWindow(frame, area, origin)
-
-
 def locate(
     localizer: Localizer,
     ground: Path,
@@ -174,6 +107,7 @@ def locate(
     priors: PhotoMetadata,
     around: tuple[float, float] | None = None,
     radius_m: float | None = None,
+    snap_m: float | None = None,
     heading_prior: HeadingPrior | None = None,
     position_prior: PositionPrior | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -190,6 +124,8 @@ def locate(
             where to look.
         around: where to look instead, WGS84 (latitude, longitude), degrees.
         radius_m: half side of the window that is searched, metres.
+        snap_m: spacing of a lattice that windows are moved to, so that photos near each other
+            share one, metres.
         heading_prior: limits the search instead of the photo's heading; degrees from the window's
             up, which is true north for georeferenced imagery.
         position_prior: limits the search; metres from the window's centre.
@@ -199,20 +135,32 @@ def locate(
     Raises:
         InputError: something given cannot be used, or there is no imagery.
     """
-    search = search_window(source, priors, around, radius_m)
-    frame, whole = search.frame, search.area
-    image = load_image(ground, "ground image")
-    if priors.crop is not None:
-        image = pad_panorama(image, priors.crop)
-    if heading_prior is None:
-        heading_prior = _heading_prior(priors, frame, whole)
-    longest_m = max(whole.width_m, whole.height_m)
-    own_m, _ = localizer.aerial_input(longest_m)
-    pieces = plan_pieces(whole, longest_m if longest_m <= AT_ONCE * own_m else own_m)
-    first = pieces[0].area
-    # Resampled once, straight to the network's input: the result depends on what is on the
-    # ground, not on the pixels of the file.
-    _, input_m = localizer.aerial_input(max(first.width_m, first.height_m))
+    plan = plan_search(
+        localizer, ground, source, priors=priors, around=around, radius_m=radius_m, snap_m=snap_m,
+        heading_prior=heading_prior, position_prior=position_prior,
+    )  # fmt: skip
+    return carry_out(localizer, plan, progress, **options)
+
+
+def carry_out(
+    localizer: Localizer,
+    plan: SearchPlan,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Any,
+) -> Located:
+    """Search the pieces of a plan and merge what is found; see :func:`locate`.
+
+    Args:
+        localizer: the model.
+        plan: from :func:`plan_search`.
+        progress: told (pieces done, pieces in all).
+        **options: depth and its kin.
+
+    Raises:
+        InputError: something given cannot be used, or there is no imagery.
+    """
+    search, pieces, source = plan.search, plan.pieces, plan.source
+    whole = search.area
     searched: list[Piece] = []
     answers: list[Localization] = []
     windows: list[AerialWindow] = []
@@ -220,29 +168,19 @@ def locate(
     for done, piece in enumerate(pieces):
         if progress is not None:
             progress(done, len(pieces))
-        prior = _shifted(position_prior, whole, piece.area)
-        if position_prior is not None and prior is None:
+        prior = _shifted(plan.position_prior, whole, piece.area)
+        if plan.position_prior is not None and prior is None:
             continue
         try:
-            window = source.read(frame, piece.area, input_m)
+            window, view = plan.window(localizer, piece)
         except NoImageryError as error:
             nothing = error
             continue
         if float(window.valid.float().mean()) < _LEAST_COVER and len(pieces) > 1:
             continue
-        filled = torch.where(window.valid, window.image, torch.tensor(_NO_IMAGERY))
-        started_s = time.perf_counter()
-        features = localizer.aerial_features(filled, window.meters_per_pixel, window.valid)
-        aerial_s = time.perf_counter() - started_s
         answer = localizer.localize(
-            image,
-            features,
-            camera=priors.camera,
-            heading_prior=heading_prior,
-            position_prior=prior,
-            **options,
+            plan.view, view, heading_prior=plan.heading_prior, position_prior=prior, **options
         )
-        answer.timings_s["aerial features"] = aerial_s
         searched.append(Piece(window.area, piece.core))
         answers.append(answer)
         windows.append(window)
@@ -252,27 +190,16 @@ def locate(
         raise nothing or InputError(f"{source.name}: the window holds no imagery to search")
     merged = merge_pieces(whole, searched, answers)
     best = merged.best
-    localization = _in_piece(answers[best], windows[best].area, merged, priors, source)
+    localization = _in_piece(answers[best], windows[best].area, merged, plan.priors, source)
     answer_on_earth = None
-    if frame is not None:
-        answer_on_earth = _on_earth(frame, merged, localization, ground, priors, source)
+    if search.frame is not None:
+        answer_on_earth = _on_earth(
+            search.frame, merged, localization, plan.ground, plan.priors, source
+        )
     return Located(
-        localization, windows[best], search, merged, answer_on_earth, priors, len(answers),
+        localization, windows[best], search, merged, answer_on_earth, plan.priors, len(answers),
         source.name,
     )  # fmt: skip
-
-
-def _heading_prior(
-    priors: PhotoMetadata, frame: LocalFrame | None, area: MetricArea
-) -> HeadingPrior | None:
-    """Return the photo's heading as a limit of the search; a plain image's up is north."""
-    if priors.heading_true_deg is None or priors.heading_error_deg is None:
-        return None
-    heading_deg = priors.heading_true_deg
-    if frame is not None:
-        heading_deg = frame.heading_from_true(area.east_m, area.north_m, heading_deg)
-    range_deg = min(_HEADING_RANGE_PER_SIGMA * priors.heading_error_deg, 180.0)
-    return None if range_deg >= 180.0 else HeadingPrior(heading_deg, range_deg)
 
 
 def _shifted(

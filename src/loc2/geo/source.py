@@ -108,6 +108,11 @@ class PlainSource:
         self._frame = None if center is None else LocalFrame(*center)
 
     @property
+    def nbytes(self) -> int:
+        """Memory that the image takes, bytes."""
+        return self._image.nbytes
+
+    @property
     def georeferenced(self) -> bool:
         """Whether the place of its centre is known."""
         return self._frame is not None

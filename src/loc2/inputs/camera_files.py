@@ -71,6 +71,42 @@ def read_camera_file(path: str | Path) -> CameraSpec:
         raise InputError(f"camera file {path}: {validation_line(error)}") from error
 
 
+_MOUNTING = {"roll_deg", "pitch_deg", "camera_height_m"}
+"""Fields that may stand beside a camera file."""
+
+
+def combined_camera(file: Path | None, fields: dict[str, object]) -> CameraSpec:
+    """Return what single fields and a camera file say together.
+
+    Args:
+        file: camera file, or None.
+        fields: of :class:`CameraSpec`; None for those that are not known.
+
+    Raises:
+        InputError: fields contradict each other or the file, or the file cannot be read.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    if given.get("projection") == "equirectangular" and "hfov_deg" in given:
+        raise InputError("a panorama and a field of view (hfov) contradict each other; give one")
+    if ("elevation_top_deg" in given) != ("elevation_bottom_deg" in given):
+        raise InputError("the elevations of top and bottom belong together; give both")
+    if file is not None:
+        projecting = sorted(given.keys() - _MOUNTING)
+        if projecting:
+            raise InputError(
+                f"the camera file already describes the projection; leave {projecting[0]} out"
+            )
+        known = read_camera_file(file).model_dump(exclude_unset=True)
+        doubled = sorted(known.keys() & given.keys())
+        if doubled:
+            raise InputError(f"{doubled[0]} is given both by itself and in {file}")
+        given = {**known, **given}
+    try:
+        return CameraSpec.model_validate(given)
+    except ValidationError as error:
+        raise InputError(f"camera: {validation_line(error)}") from error
+
+
 def resolve_camera(spec: CameraSpec, width: int, height: int) -> Camera:
     """Build the camera of an image from what is known.
 

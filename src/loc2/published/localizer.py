@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,11 +14,12 @@ from torch import Tensor
 from loc2.cameras import Camera, Equirectangular
 from loc2.depth import DepthMap
 from loc2.errors import InputError
+from loc2.found import Found, timed
 from loc2.frames import aerial_m_to_px
 from loc2.inputs import ImageLike, load_image
 from loc2.localization import INLIER_SHARE, GroundCells, Hypothesis, Matches
-from loc2.localizer import AerialFeatures, Found, Localizer, check_meters_per_pixel, timed
-from loc2.matching import sample_matches
+from loc2.localizer import Localizer
+from loc2.matching import GroundDescription, sample_matches
 from loc2.matching.explain import INLIER_M
 from loc2.pose.confidence import statistics
 from loc2.pose.evidence import DenseEvidence, log_likelihood_ratio
@@ -27,7 +28,14 @@ from loc2.pose.similarity import weighted_similarity
 from loc2.pose.solve import MatchList, Solver, solve
 from loc2.pose.voting import FREE_SCALE
 from loc2.published.compat import aerial_cells_m, cell_positions_px, lift_cells
-from loc2.published.model import PublishedModel, load_published
+from loc2.published.model import PublishedModel, load_published, resize
+from loc2.views import (
+    AerialFeatures,
+    AerialView,
+    GroundView,
+    check_meters_per_pixel,
+    stacked,
+)
 
 RANSAC_MATCHES = 2048
 """Matches drawn for RANSAC: fewer than the published 8192, because every one of them is scored."""
@@ -99,10 +107,10 @@ class PublishedLocalizer(Localizer):
         """Return how a window is best shown to the network, see the base class."""
         return _WINDOW_M, longest_m / self.model.config.aerial_size_px
 
-    def aerial_features(
+    def aerial_view(
         self, aerial: ImageLike, meters_per_pixel: float | None, valid: Tensor | None = None
-    ) -> AerialFeatures:
-        """Compute what localization needs of an aerial image.
+    ) -> AerialView:
+        """Prepare an aerial image for the network.
 
         Args:
             aerial: square, north-up aerial image.
@@ -119,18 +127,36 @@ class PublishedLocalizer(Localizer):
             raise InputError(
                 f"aerial image: {width_px}x{height_px}; the published network needs a square one"
             )
-        with torch.inference_mode():
-            descriptors = self.model.aerial_descriptors(image[None])[0]
-        cells, compat = self.model.config.aerial_cells, self.model.config.compatibility
+        config = self.model.config
         # Cells from edge to edge stand as far apart as centred cells of this size.
-        spacing = cells - 1 if compat.both_ends_grids else cells
-        return AerialFeatures(image, mpp, descriptors, width_px * mpp / spacing)
+        cells = config.aerial_cells
+        spacing = cells - 1 if config.compatibility.both_ends_grids else cells
+        with torch.inference_mode():
+            shown = resize(image[None], config.aerial_size_px, config.aerial_size_px)[0]
+        return AerialView(image, mpp, shown, width_px * mpp / spacing)
+
+    def _ground_view(self, image: Tensor, camera: Camera, height_m: float) -> GroundView:
+        config = self.model.config
+        if isinstance(camera, Equirectangular) != (config.projection == "equirectangular"):
+            wanted = "panoramas" if config.projection == "equirectangular" else "perspective photos"
+            raise InputError(f"weights {self.weights}: made for {wanted} only")
+        shown = resize(image[None], *config.ground_size_px)[0]
+        return GroundView(image, camera, height_m, shown, None)
+
+    def _describe_ground(self, views: Sequence[GroundView]) -> GroundDescription:
+        descriptors = self.model.ground_descriptors(stacked(views))
+        return GroundDescription(descriptors, torch.ones_like(descriptors[:, 0]), None, None)
+
+    def _describe_aerial(self, views: Sequence[AerialView]) -> list[AerialFeatures]:
+        descriptors = self.model.aerial_descriptors(stacked(views))
+        return [
+            AerialFeatures(view.image, view.meters_per_pixel, own, view.cell_size_m)
+            for view, own in zip(views, descriptors, strict=True)
+        ]
 
     def _find(
         self,
-        image: Tensor,
-        camera: Camera,
-        height_m: float,
+        ground: GroundView,
         aerial: AerialFeatures,
         prior: PosePrior,
         resolve_depth: Callable[[Callable[[], DepthMap | None]], DepthMap],
@@ -138,13 +164,10 @@ class PublishedLocalizer(Localizer):
         seed: int,
         timings: dict[str, float],
     ) -> Found:
-        """Describe, lift, match and solve, see :meth:`loc2.localizer.Localizer._find`."""
-        config = self.model.config
-        if isinstance(camera, Equirectangular) != (config.projection == "equirectangular"):
-            wanted = "panoramas" if config.projection == "equirectangular" else "perspective photos"
-            raise InputError(f"weights {self.weights}: made for {wanted} only")
-        with timed(timings, "ground features"):
-            ground = self.model.ground_descriptors(image[None])
+        """Lift, match and solve, see :meth:`loc2.localizer.Localizer._find`."""
+        config, camera = self.model.config, ground.camera
+        assert ground.description is not None
+        described = ground.description.descriptors
         with timed(timings, "depth"):
             depth_map = resolve_depth(lambda: None)
         with timed(timings, "matching"):
@@ -155,7 +178,7 @@ class PublishedLocalizer(Localizer):
             unit_m = 1.0 if depth_map.metric else _likely_unit_m(bev[valid])
             if not valid.any():
                 raise InputError(f"depth: no part of the ground image is nearer than {limit_m:g} m")
-            scores = self.model.matcher.scores(ground, aerial.descriptors[None])[0]
+            scores = self.model.matcher.scores(described, aerial.descriptors[None])[0]
             scores = scores.masked_fill(~valid.to(scores.device), -math.inf)
             probability = self.model.matcher.probabilities(scores[None])
             count = RANSAC_MATCHES if solver == "ransac" else config.num_matches

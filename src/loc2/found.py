@@ -1,0 +1,46 @@
+"""What every kind of network makes of a pair of images, before it becomes an answer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from loc2.depth import DepthMap
+from loc2.localization import GroundCells, Hypothesis, Matches
+from loc2.pose.confidence import Statistics
+from loc2.pose.posterior import PosePosterior
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a network and a solver make of a pair of images.
+
+    Attributes:
+        posterior: of the solver.
+        hypotheses: modes, most massive first, scales in metres per unit of the depth that was used.
+        cells: ground cells that took part.
+        matches: point matches with inlier flags.
+        depth: depth map used for lifting.
+        solver: name of the solver.
+        confidence: see :class:`loc2.localization.Localization`.
+        statistics: of the posterior and the matches, by which answers are judged.
+    """
+
+    posterior: PosePosterior
+    hypotheses: tuple[Hypothesis, ...]
+    cells: GroundCells
+    matches: Matches
+    depth: DepthMap
+    solver: str
+    confidence: float
+    statistics: Statistics
+
+
+@contextmanager
+def timed(timings: dict[str, float], stage: str) -> Iterator[None]:
+    """Add the seconds that the block takes to the timings of a stage."""
+    start = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - start

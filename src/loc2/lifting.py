@@ -1,0 +1,81 @@
+"""Ground cells lifted to the ground plan and compared with the aerial image; the heat map."""
+
+from __future__ import annotations
+
+import torch
+
+from loc2.depth import DepthMap, implied_camera_height, lift_pixels
+from loc2.errors import InputError
+from loc2.localization import GroundCells, Heatmap
+from loc2.matching import evidence_map
+from loc2.pose.posterior import PosePosterior
+from loc2.views import AerialFeatures, GroundView
+
+_HEATMAP_STEP_M = 1.0
+_HEADING_BINS = 72
+
+
+def ground_cells(
+    ground: GroundView,
+    depth_map: DepthMap,
+    aerial: AerialFeatures,
+    range_m: tuple[float, float],
+) -> tuple[GroundCells, float]:
+    """Lift the ground cells and compare them with every aerial cell.
+
+    Args:
+        ground: the ground image, described.
+        depth_map: its depth.
+        aerial: the aerial image.
+        range_m: nearest and farthest ground that takes part, metres.
+
+    Returns:
+        The cells, and the metres per unit of depth that the camera's height implies.
+
+    Raises:
+        InputError: no cell has a depth that can be used.
+    """
+    description, camera, grid = ground.description, ground.camera, ground.grid
+    assert description is not None and grid is not None
+    uv_px = grid.cell_pixels(camera.width).reshape(-1, 2)
+    points, valid = lift_pixels(depth_map, camera, uv_px)
+    unit_m = 1.0
+    if not depth_map.levelled:
+        implied = implied_camera_height(points, valid)
+        if implied is not None:
+            unit_m = ground.height_m / implied
+        elif not depth_map.metric:
+            raise InputError(
+                "depth: relative, and too little ground is seen to find its scale; "
+                "a photo that shows the ground below the horizon is needed"
+            )
+    distance_m = points[:, :2].norm(dim=1) * unit_m
+    valid &= (distance_m >= range_m[0]) & (distance_m <= range_m[1])
+    if not valid.any():
+        raise InputError("depth: no part of the ground image has a usable depth")
+    device = description.descriptors.device
+    descriptors = description.descriptors[0].flatten(1).T[valid.to(device)]
+    seen = None if aerial.seen is None else aerial.seen.to(device)
+    evidence = evidence_map(descriptors, aerial.descriptors, seen)
+    weight = description.weight[0].flatten()[valid.to(device)]
+    cells = GroundCells(
+        ground_px=uv_px[valid],
+        bev=points[valid][:, :2],
+        weight=(weight / weight.sum()).cpu(),
+        evidence=evidence.cpu(),
+        cell_size_m=aerial.cell_size_m,
+    )
+    return cells, unit_m
+
+
+def heatmap_of(posterior: PosePosterior, cells: GroundCells) -> Heatmap:
+    """Return the marginals of a posterior over the window of the cells."""
+    _, rows, cols = cells.evidence.shape
+    half_m = (cols * cells.cell_size_m / 2, rows * cells.cell_size_m / 2)
+    bins = (round(2 * half_m[1] / _HEATMAP_STEP_M), round(2 * half_m[0] / _HEATMAP_STEP_M))
+    position = posterior.heatmap(max(bins[0], 1), max(bins[1], 1), half_m)
+    step_deg = 360.0 / _HEADING_BINS
+    index = torch.round(posterior.poses[:, 2] / step_deg).long() % _HEADING_BINS
+    heading = posterior.probability.new_zeros(_HEADING_BINS)
+    heading.index_add_(0, index, posterior.probability)
+    return Heatmap(position, 2 * half_m[1] / max(bins[0], 1), heading)

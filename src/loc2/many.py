@@ -1,0 +1,59 @@
+"""Localizing many images: the network, reading and solving at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loc2.localization import Localization
+from loc2.pipeline import staged
+from loc2.query import Query
+from loc2.sharing import SharedCache
+from loc2.views import AerialFeatures, AerialView, GroundView
+
+if TYPE_CHECKING:
+    from loc2.localizer import Localizer
+
+
+def localize_many(
+    localizer: Localizer,
+    queries: Iterable[Query],
+    *,
+    batch_size: int,
+    readers: int,
+    solvers: int,
+    aerial_cache_bytes: int,
+) -> Iterator[Localization | Exception]:
+    """Localize queries, see :meth:`loc2.localizer.Localizer.localize_batch`."""
+    aerials = SharedCache[AerialView](aerial_cache_bytes, lambda view: view.nbytes)
+
+    def prepare(query: Query) -> Query:
+        changes: dict[str, Any] = {}
+        aerial, mpp = query.aerial, query.meters_per_pixel
+        if not isinstance(aerial, (AerialFeatures, AerialView)):
+            if isinstance(aerial, (str, Path)):
+                path = aerial
+                view = aerials.get((str(aerial), mpp), lambda: localizer.aerial_view(path, mpp))
+            else:
+                view = localizer.aerial_view(aerial, mpp)
+            changes |= {"aerial": view, "meters_per_pixel": None}
+        if not isinstance(query.ground, GroundView):
+            ground = localizer.ground_view(query.ground, query.camera, query.camera_height_m)
+            changes |= {"ground": ground, "camera": None, "camera_height_m": None}
+        return replace(query, **changes)
+
+    def describe(prepared: Sequence[Query]) -> None:
+        localizer.describe(
+            [q.ground for q in prepared if isinstance(q.ground, GroundView)],
+            [q.aerial for q in prepared if isinstance(q.aerial, AerialView)],
+            batch_size,
+        )
+
+    def answer(query: Query) -> Localization:
+        return localizer.localize(**{f.name: getattr(query, f.name) for f in fields(query)})
+
+    return staged(
+        queries, prepare, describe, answer, batch_size=batch_size, readers=readers, solvers=solvers
+    )

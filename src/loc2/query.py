@@ -1,0 +1,184 @@
+"""What is asked about one ground image, and how what is asked becomes camera, prior and depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from loc2.cameras import Camera, DepthKind, Equirectangular
+from loc2.depth import DepthMap, DepthModel, DepthUnit, is_depth_model, load_depth, make_depth_model
+from loc2.errors import InputError
+from loc2.inputs import CameraSpec, ImageLike, read_camera_file, resolve_camera
+from loc2.pose.posterior import PosePrior
+from loc2.pose.solve import Solver
+from loc2.views import AerialFeatures, AerialView, GroundView
+
+PANORAMA_HEIGHT_M = 2.5
+"""Camera height assumed for panoramas, which mostly come from vehicles, metres."""
+PINHOLE_HEIGHT_M = 1.6
+"""Camera height assumed for photos, which mostly come from hands, metres."""
+
+
+@dataclass(frozen=True)
+class HeadingPrior:
+    """The heading is known to lie within ``center_deg`` plus or minus ``range_deg``."""
+
+    center_deg: float
+    range_deg: float
+
+
+@dataclass(frozen=True)
+class PositionPrior:
+    """The position is known to lie within ``radius_m`` of (``east_m``, ``north_m``)."""
+
+    east_m: float
+    north_m: float
+    radius_m: float
+
+
+@dataclass(frozen=True)
+class Query:
+    """The arguments of :meth:`loc2.localizer.Localizer.localize`, for localizing many.
+
+    Attributes:
+        ground: panorama or perspective photo.
+        aerial: north-up aerial image that shows the place, or its features; an image given by
+            path is read, and described, once for all queries that name it one after another.
+        camera: of the ground image.
+        meters_per_pixel: of the aerial image, metres.
+        heading_prior: (degrees, half-width in degrees).
+        position_prior: (east_m, north_m, radius_m).
+        depth: ``default``, a depth model's name, a file, a map or a model.
+        depth_unit: unit of a depth file.
+        depth_kind: kind of a depth file.
+        camera_height_m: height of the camera above the ground, metres.
+        solver: ``voting``, ``ransac`` or ``procrustes``.
+        seed: of everything drawn at random.
+    """
+
+    ground: ImageLike | GroundView
+    aerial: ImageLike | AerialFeatures | AerialView
+    camera: Camera | CameraSpec | str | Path | None = None
+    meters_per_pixel: float | None = None
+    heading_prior: HeadingPrior | tuple[float, float] | None = None
+    position_prior: PositionPrior | tuple[float, float, float] | None = None
+    depth: str | Path | DepthMap | DepthModel = "default"
+    depth_unit: DepthUnit | None = None
+    depth_kind: DepthKind | None = None
+    camera_height_m: float | None = None
+    solver: Solver | None = None
+    seed: int = 0
+
+
+def pose_prior(
+    heading: HeadingPrior | tuple[float, float] | None,
+    position: PositionPrior | tuple[float, float, float] | None,
+) -> PosePrior:
+    """Return what is known before matching.
+
+    Raises:
+        InputError: a number is not finite or out of range.
+    """
+    if heading is not None and not isinstance(heading, HeadingPrior):
+        heading = HeadingPrior(*heading)
+    if position is not None and not isinstance(position, PositionPrior):
+        position = PositionPrior(*position)
+    if heading is not None and not (
+        math.isfinite(heading.center_deg) and 0 < heading.range_deg <= 180
+    ):
+        raise InputError("heading prior: needs a heading and a half-width in (0, 180] degrees")
+    if position is not None and not (
+        math.isfinite(position.east_m + position.north_m) and position.radius_m > 0
+    ):
+        raise InputError("position prior: needs finite east and north and a positive radius")
+    return PosePrior(
+        heading_deg=None if heading is None else heading.center_deg % 360.0,
+        heading_range_deg=180.0 if heading is None else heading.range_deg,
+        position_m=None if position is None else (position.east_m, position.north_m),
+        position_radius_m=math.inf if position is None else position.radius_m,
+    )
+
+
+def check_position(prior: PosePrior, aerial: AerialView | AerialFeatures) -> None:
+    """Refuse a position prior that misses the aerial image.
+
+    Raises:
+        InputError: it does.
+    """
+    if prior.position_m is None:
+        return
+    height_px, width_px = aerial.image.shape[-2:]
+    for center_m, side_px in zip(prior.position_m, (width_px, height_px), strict=True):
+        if abs(center_m) - prior.position_radius_m > side_px * aerial.meters_per_pixel / 2:
+            raise InputError("position prior: lies outside the aerial image")
+
+
+def camera_of(
+    camera: Camera | CameraSpec | str | Path | None, image: Tensor, height_m: float | None
+) -> tuple[Camera, float]:
+    """Return the camera of a (3, H, W) image and its height above the ground, metres.
+
+    Raises:
+        InputError: the camera does not fit the image, cannot be read, or the height is no height.
+    """
+    height_px, width_px = image.shape[-2:]
+    if isinstance(camera, (str, Path)):
+        camera = read_camera_file(camera)
+    if camera is None:
+        camera = CameraSpec()
+    if isinstance(camera, CameraSpec):
+        height_m = height_m if height_m is not None else camera.camera_height_m
+        camera = resolve_camera(camera, width_px, height_px)
+    if (camera.width, camera.height) != (width_px, height_px):
+        raise InputError(
+            f"camera: made for {camera.width}x{camera.height}, the image is {width_px}x{height_px}"
+        )
+    if height_m is None:
+        height_m = PANORAMA_HEIGHT_M if isinstance(camera, Equirectangular) else PINHOLE_HEIGHT_M
+    if not (math.isfinite(height_m) and height_m > 0):
+        raise InputError(f"camera height must be a positive number of metres, got {height_m}")
+    return camera, float(height_m)
+
+
+def resolve_depth(
+    depth: str | Path | DepthMap | DepthModel,
+    unit: DepthUnit | None,
+    kind: DepthKind | None,
+    ground: GroundView,
+    own: Callable[[], DepthMap | None],
+) -> DepthMap:
+    """Return the depth that was asked for.
+
+    Args:
+        depth: a file, a model's name, a map or a model.
+        unit: of a depth file.
+        kind: of a depth file.
+        ground: the ground image.
+        own: gives the network's own depth, or None.
+
+    Raises:
+        InputError: the file or name cannot be used, or the network has no depth of its own.
+    """
+    is_file = isinstance(depth, Path) or (
+        isinstance(depth, str) and Path(depth).suffix != "" and not is_depth_model(depth)
+    )
+    if not is_file and (unit is not None or kind is not None):
+        raise InputError("depth unit and kind belong to a depth file; none was given")
+    if isinstance(depth, DepthMap):
+        return depth
+    if is_file:
+        return load_depth(str(depth), ground.camera, unit, kind)
+    if isinstance(depth, str):
+        if depth == "own":
+            estimated = own()
+            if estimated is None:
+                raise InputError("depth 'own': these weights have no depth head; use 'flat'")
+            return estimated
+        return make_depth_model(depth, ground.height_m)(ground.image, ground.camera)
+    if isinstance(depth, Path):  # unreachable, but it narrows the type
+        return load_depth(depth, ground.camera, unit, kind)
+    return depth(ground.image, ground.camera)
