@@ -129,7 +129,7 @@ def test_exit_codes_of_nothing_right_and_of_misuse(cli: Cli, job: Path, tmp_path
     manifest, output = job / "photos.csv", tmp_path / "o.csv"
 
     def refused(*given: object) -> CliResult:
-        return cli("batch", *given, *common)
+        return cli("batch", *common, *given)
 
     refused(manifest, "--output", tmp_path / "o.xlsx").assert_one_line_error("must end in")
     refused(tmp_path / "no.csv", "--output", output).assert_one_line_error("no such file")

@@ -196,12 +196,13 @@ def batch(
         cache_bytes=cache_mb * 1_000_000,
     )
     with _progress_bar(quiet) as bar:
-        task = bar.add_task("photos", total=photos.rows)
-        summary = run_batch(
-            job,
-            _engine(engine, setup, count, address),
-            lambda done: bar.update(task, completed=done),
-        )
+
+        def show(done: int) -> None:
+            if not bar.tasks:  # not before there is something to do, or errors would follow a bar
+                bar.add_task("photos", total=photos.rows, completed=done)
+            bar.update(bar.tasks[0].id, completed=done)
+
+        summary = run_batch(job, _engine(engine, setup, count, address), show)
     if not quiet:
         _report(summary, output)
     if summary.failed:
