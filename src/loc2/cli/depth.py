@@ -11,8 +11,8 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from loc2.cli.options import Device, Quiet, Weights
-from loc2.cli.progress import progress_bar
 from loc2.cli.photo_options import camera_options
+from loc2.cli.progress import progress_bar
 from loc2.depth.base import DepthModel
 from loc2.depth.check import check_depth, find_depth_files
 from loc2.depth.jobs import DepthOptions, DepthSummary, find_jobs, make_depth
