@@ -190,7 +190,7 @@ def batch(
     setup = Setup(
         weights=None if weights is None else weights.resolve(),
         device=device,
-        threads=1 if count is None else max(1, _cores() // count),
+        threads=1 if engine == "ray" or count is None else max(1, _cores() // count),
         readers=readers,
         batch_size=batch_size,
         cache_bytes=cache_mb * 1_000_000,
