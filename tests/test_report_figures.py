@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
@@ -379,3 +381,97 @@ def test_depth_without_any(panorama: Localization) -> None:
     figure = draw_depth(replace(panorama, depth=none))
     assert "0% of the photo" in figure.axes[0].get_title(loc="left")
     assert_nothing_clipped(draw_overlay(replace(panorama, depth=none)))
+
+
+def test_numbers_stand_on_the_same_spot_in_both_images(panorama: Localization) -> None:
+    figure = draw_matches(panorama, numbered=6)
+    ground, aerial = match_panels(panorama)
+    matches = panorama.matches
+    for number in range(1, 7):
+        labels = figure.findobj(lambda a, n=number: a.get_gid() == f"number-{n}")
+        assert len(labels) == 2
+        at = np.array([label.get_position() for label in labels])  # type: ignore[attr-defined]
+        ground_px = (at[0] - [ground.x0, ground.y0]) / ground.scale
+        aerial_px = (at[1] - [aerial.x0, aerial.y0]) / aerial.scale
+        item = int(np.abs(matches.ground_px.numpy() - ground_px).sum(1).argmin())
+        np.testing.assert_allclose(matches.ground_px[item], ground_px, atol=1e-3)
+        np.testing.assert_allclose(matches.aerial_px[item], aerial_px, atol=1e-3)
+
+
+def test_right_and_wrong_differ_in_more_than_colour(panorama: Localization) -> None:
+    figure = draw_matches(panorama)
+    inliers, outliers = by_gid(figure, "inlier-lines"), by_gid(figure, "outlier-lines")
+    assert isinstance(inliers, LineCollection) and isinstance(outliers, LineCollection)
+    assert inliers.get_linestyle()[0][1] is None  # solid
+    assert outliers.get_linestyle()[0][1] is not None  # dashed
+
+
+@pytest.mark.parametrize("kind", ["panorama", "photo"])
+def test_contours_of_depth_lie_at_their_depth(
+    kind: str, panorama: Localization, photo: Localization
+) -> None:
+    """On the plane the depth of a pixel is known: camera height over the ray's descent."""
+    localization = panorama if kind == "panorama" else photo
+    (lines,) = draw_depth(localization).axes[0].findobj(ContourSet)
+    assert isinstance(lines, ContourSet)
+    seen = 0
+    for level, path in zip(lines.levels, lines.get_paths(), strict=True):
+        if not len(path.vertices):
+            continue
+        rays = localization.camera.pixels_to_rays(torch.tensor(path.vertices)).numpy()
+        distance_m = 1.8 / -rays[:, 2]
+        if localization.depth.kind == "z":
+            _, forward, up = rays.T
+            pitch = math.radians(-6.0)
+            distance_m *= forward * math.cos(pitch) + up * math.sin(pitch)
+        assert np.median(np.abs(distance_m / level - 1)) < 0.03
+        seen += 1
+    assert seen >= 2
+
+
+def test_depth_says_what_its_colours_mean(panorama: Localization) -> None:
+    bar = draw_depth(panorama).axes[0].child_axes[0]
+    assert bar.get_xlabel() == "range along the ray, m"
+    low, high = bar.get_xlim()
+    values = np.quantile(panorama.depth.depth[panorama.depth.valid].numpy(), (0.01, 0.99))
+    assert (low, high) == (pytest.approx(values[0], rel=0.02), pytest.approx(values[1], rel=0.02))
+    relative = draw_depth(make_localization(evidence_scale=0.25)).axes[0].child_axes[0]
+    assert "scale unknown" in relative.get_xlabel()
+
+
+def test_points_legend_names_what_is_shown(panorama: Localization) -> None:
+    words = legend_texts(draw_points(panorama))
+    for name in ("probability of the spot's place", "where the estimated pose puts it", "camera"):
+        assert name in words
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("format", ["png", "svg", "pdf"])
+def test_every_figure_in_every_format(
+    panorama: Localization, tmp_path: Path, name: str, format: str
+) -> None:
+    (path,) = save_figures(panorama, tmp_path, [name], format, dpi=60)
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[format]
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+@pytest.mark.parametrize("inches", [2.5, 12.0])
+def test_sensible_at_any_size(panorama: Localization, name: str, inches: float) -> None:
+    """On axes of the caller, with room around for titles and legends, nothing is cut off."""
+    figure = Figure(figsize=(inches, inches))
+    axes: object = figure.add_axes((0.2, 0.5, 0.6, 0.4))
+    if name == "posterior":
+        axes = (axes, figure.add_axes((0.3, 0.1, 0.2, 0.2), projection="polar"))
+    elif name == "points":
+        axes = (axes, *(figure.add_axes((x, 0.1, 0.25, 0.25)) for x in (0.05, 0.35, 0.65)))
+    FIGURES[name](panorama, axes)  # type: ignore[call-arg]
+    FigureCanvasAgg(figure)
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    sizes = [t.get_fontsize() for t in figure.findobj(Text) if t.get_text() and t.get_visible()]
+    assert min(sizes) >= 4 and max(sizes) <= 16
+    for text in figure.findobj(Text):
+        if text.get_text() and text.get_visible() and text.get_gid():
+            extent = text.get_window_extent(renderer)
+            assert extent.y0 >= -1 and extent.y1 <= figure.bbox.y1 + 1
