@@ -99,15 +99,16 @@ def test_seeds_of_one_place_are_drawn_together() -> None:
 def test_what_does_not_match_is_reported() -> None:
     second = [*mended()[2:], pair_row("new")]
     second[0] = second[0] | {"true_east_m": 9.0}
-    a, b = content_of(mixed_rows()), content_of(second, window_m=40.0)
+    a = content_of(mixed_rows(), window_m=60.0)
+    b = content_of(second, window_m=40.0, confidence="new")
     comparison = compare(results_of(a), results_of(b))
     assert [c.id for c in comparison.only_first] == ["good_0", "good_1"]
     assert [c.id for c in comparison.only_second] == ["new"]
     assert [p.first.id for p in comparison.other_truth] == ["good_2"]
-    assert comparison.other_settings == (("window_m", None, 40.0),)
+    assert comparison.other_settings == (("window_m", 60.0, 40.0),)
     assert len(comparison.pairings) == 9
     lines = " ".join(warning_lines(comparison, ("a.json", "b.json")))
-    for words in ("window m is None and 40.0", "2 trials are only in a.json", "new", "good_2"):
+    for words in ("window m is 60.0 and 40.0", "2 trials are only in a.json", "new", "good_2"):
         assert words in lines
 
 

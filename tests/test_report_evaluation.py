@@ -190,6 +190,7 @@ HARD: dict[str, list[dict[str, Any]]] = {
     "all failed": [pair_row(n, failed="unreadable") for n in "ab"],
     "many": [pair_row(f"{i}", i % 50, 0, i % 180, (i % 100) / 99) for i in range(2500)],
     "dollar names": [pair_row("$x$", group="$a_b$"), pair_row("y", group="\\frac")],
+    "other scripts": [pair_row("a", group="_東京\nx"), pair_row("b", group="_" * 40)],
     "mixed": mixed_rows(),
 }
 
@@ -199,6 +200,14 @@ def test_nothing_is_clipped_in_any_chart(name: str) -> None:
     published = (*VIGOR_UNKNOWN["samearea"], *KITTI_10["test1"])
     for chart in evaluation_charts(results_of(content_of(HARD[name])), published):
         assert_nothing_clipped(chart.draw(LIGHT))
+
+
+def test_legends_name_groups_of_any_spelling(recwarn: pytest.WarningsRecorder) -> None:
+    results = results_of(content_of(HARD["other scripts"]))
+    chart = evaluation_charts(results)[0]
+    assert "_東京 x" in legend_texts(chart.draw(LIGHT))
+    assert "data:image/svg+xml" in chart.html()
+    assert [str(w.message) for w in recwarn] == []
 
 
 def test_gallery_chooses_by_error_and_confidence(results: Results) -> None:

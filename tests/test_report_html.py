@@ -141,10 +141,12 @@ def test_hostile_names_are_shown_and_not_run(opened: Any) -> None:
 
 
 def test_verdict_and_table_stand_without_script(localization: Localization) -> None:
-    text = render_report(localization, truth=TRUE_POSE)
+    place = [("on earth", "48.1371079, 11.5753822 (WGS84)"), ("<b>", "</td>")]
+    text = render_report(localization, truth=TRUE_POSE, pose_rows=place)
     before = text[: text.index("<script")]
     for words in ("Ambiguous: two answers fit", "61%", "+6.40 m", "−3.20 m", "40.0°", "0.00 m"):
         assert words in before
+    assert "48.1371079, 11.5753822 (WGS84)" in before and "&lt;b&gt;" in before
 
 
 def test_camera_is_drawn_at_the_pose(opened: Any) -> None:

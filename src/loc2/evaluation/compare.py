@@ -92,7 +92,8 @@ class Comparison:
         only_first: trials that only the first file has.
         only_second: trials that only the second has.
         other_truth: trials of one name and seed, but with different truths.
-        other_settings: settings that differ: name, value in the first, value in the second.
+        other_settings: settings that both files name and that differ: the name, the value in the
+            first, the value in the second.
     """
 
     changes: tuple[Change, ...]
@@ -218,9 +219,10 @@ def _changes(pairings: Sequence[Pairing], rated: bool, seed: int) -> Iterable[Ch
 def _other_settings(
     first: dict[str, Any], second: dict[str, Any]
 ) -> Iterable[tuple[str, Any, Any]]:
-    for name in dict.fromkeys((*first, *second)):
-        if name not in _IGNORED and first.get(name) != second.get(name):
-            yield name, first.get(name), second.get(name)
+    """Settings that both files name; what an older file does not know cannot be compared."""
+    for name in first:
+        if name not in _IGNORED and name in second and first[name] != second[name]:
+            yield name, first[name], second[name]
 
 
 def _key_row(case: Case) -> dict[str, Any]:

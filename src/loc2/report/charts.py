@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -185,7 +186,12 @@ def share_curve(
 def svg_uri(figure: Figure) -> str:
     """Return a figure as an SVG data address; the same figure gives the same text."""
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "loc2", "svg.fonttype": "path"}):
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "loc2", "svg.fonttype": "path"}),
+        warnings.catch_warnings(),
+    ):
+        # Names of groups may be in any script; what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="svg", dpi=110, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue().decode()
     text = re.sub(r"<\?xml.*?\?>|<!DOCTYPE.*?>|<metadata>.*?</metadata>", "", text, flags=re.S)

@@ -231,6 +231,7 @@ def _directions(
 
 
 def _short(name: str, most: int = 18) -> str:
-    """Cut long names for legends; dollar signs would start mathematics."""
-    text = name if len(name) <= most else name[: most - 1] + "…"
-    return text.replace("$", r"\$")
+    """Make a legend of a name that may hold anything: one line, no mathematics, not hidden."""
+    text = " ".join(name.split())
+    text = text if len(text) <= most else text[: most - 1] + "…"
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
