@@ -91,7 +91,7 @@ def test_what_is_no_ground_is_not_taken_for_it() -> None:
 
 def test_inverse_depth_files_are_lifted_as_depth(tmp_path: Path) -> None:
     truth = true_depth(STREET, PHOTO)
-    value = np.where(np.isfinite(truth), 0.3 / truth + 1.1, 0.0)
+    value = np.where(np.isfinite(truth.numpy()), 0.3 / truth.numpy() + 1.1, 0.0)
     np.savez(tmp_path / "d.npz", depth=value, unit="inverse", kind="z")
     Image.fromarray((value * 20000).astype(np.uint16)).save(tmp_path / "d.png")
     for found in (

@@ -82,7 +82,7 @@ def load_depth(
         )
     chosen: DepthKind = "z" if chosen_kind == "z" else "range"
     if chosen_unit == "inverse":
-        known = np.isfinite(depth) & valid & ((depth != 0) | ~whole)
+        known = np.isfinite(depth) & valid & ((depth != 0) | (not whole))
         value = torch.from_numpy(np.where(known, depth, 0.0))
         try:
             distance, usable_t, _ = inverse_to_depth(value, torch.from_numpy(known), camera, chosen)
