@@ -11,9 +11,11 @@ of (east, north, heading), 3 for an honest covariance.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -124,12 +126,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--solver", choices=("voting", "ransac"), default="ransac")
     parser.add_argument("--trials", type=int, default=500)
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
-    for outliers in (0.5, 0.7, 0.9, 0.95):
-        result = run(arguments.solver, arguments.trials, outliers=outliers)
-        print(f"{outliers:.0%} outliers", {k: round(v, 4) for k, v in result.items()}, flush=True)
-    result = run(arguments.solver, arguments.trials, outliers=0.55, structured=True)
-    print("structured", {k: round(v, 4) for k, v in result.items()}, flush=True)
+    results: dict[str, dict[str, float]] = {}
+    settings = [(f"{share:.0%} outliers", share, False) for share in (0.5, 0.7, 0.9, 0.95)]
+    for name, outliers, structured in (*settings, ("structured", 0.55, True)):
+        found = run(arguments.solver, arguments.trials, outliers=outliers, structured=structured)
+        results[name] = {key: round(value, 4) for key, value in found.items()}
+        print(name, results[name], flush=True)
+    if arguments.output is not None:
+        record = {"solver": arguments.solver, "trials": arguments.trials, "results": results}
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

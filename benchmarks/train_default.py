@@ -24,7 +24,7 @@ from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
 VALIDATION = (100_000, 64)
-TRAINING = tuple((200_000 + 500 * part, 500) for part in range(6))
+TRAINING = ((200_000, 500), (200_500, 500), (201_000, 230))
 """First seeds and numbers of scenes."""
 
 
@@ -52,7 +52,7 @@ def main() -> None:
     ranges |= {f"train{part}": seeds for part, seeds in enumerate(TRAINING)}
     folders = {name: arguments.output / f"cache_{name}" for name in ranges}
     config = TrainConfig(
-        model=ModelConfig(head=HeadConfig(hidden_dim=160)),
+        model=ModelConfig(blocks=(8, 11), head=HeadConfig(hidden_dim=160), aerial_turns=4),
         data=DataConfig(
             scenes=0,
             validation_scenes=0,
@@ -61,16 +61,16 @@ def main() -> None:
         ),
         augmentation=AugmentConfig(window_cells=38),
         optim=OptimConfig(
-            epochs=10,
+            epochs=9,
             batch_size=8,
             micro_batch_size=8,
             learning_rate=1e-3,
-            warmup_steps=60,
-            average_decay=0.99,
+            warmup_steps=100,
+            average_decay=0.997,
             bfloat16=True,
         ),
         run=RunConfig(
-            validation_lifts=("own", "flat"), validation_pairs=40, validate_every_epochs=5
+            validation_lifts=("own", "flat"), validation_pairs=40, validate_every_epochs=3
         ),
     )
     model, _ = build_model(config)
