@@ -52,7 +52,9 @@ def main() -> None:
     ranges |= {f"train{part}": seeds for part, seeds in enumerate(TRAINING)}
     folders = {name: arguments.output / f"cache_{name}" for name in ranges}
     config = TrainConfig(
-        model=ModelConfig(blocks=(8, 11), head=HeadConfig(hidden_dim=160), aerial_turns=4),
+        model=ModelConfig(
+            blocks=(8, 11), head=HeadConfig(hidden_dim=160), aerial_turns=4, default_depth="flat"
+        ),
         data=DataConfig(
             scenes=0,
             validation_scenes=0,
