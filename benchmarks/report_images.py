@@ -1,6 +1,6 @@
 """Make the pictures of docs/reports.md from the bundled pair and an evaluation on generated scenes.
 
-    loc2 eval scenes --count 24 --window 50 --shift-range 5 --report evaluation_report
+    loc2 eval scenes --count 10 --window 50 --shift-range 5 --report evaluation_report
     python benchmarks/report_images.py --evaluation evaluation_report
 
 Needs chromium, chromedriver and selenium for the pictures of pages. Nothing is drawn by hand.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,12 @@ def main() -> None:
     options = webdriver.ChromeOptions()
     for flag in ("--headless", "--no-sandbox", "--hide-scrollbars", "--disable-gpu"):
         options.add_argument(flag)
-    driver = webdriver.Chrome(options=options)
+    program, driver_program = shutil.which("chromium"), shutil.which("chromedriver")
+    if program is None or driver_program is None:
+        raise SystemExit("chromium and chromedriver are needed")
+    options.binary_location = program
+    service = webdriver.ChromeService(driver_program)  # named, so that nothing is looked up online
+    driver = webdriver.Chrome(options=options, service=service)
     try:
         with tempfile.TemporaryDirectory() as folder:
             demo = Path(folder)
@@ -82,8 +88,8 @@ def main() -> None:
             shrink(photograph(driver, page, 1200, 1480), "report", 1200)
             shrink(photograph(driver, page, 390, 1100), "report_phone", 480)
         index = arguments.evaluation / "index.html"
-        shrink(photograph(driver, index, 1200, 1150, css=".charts"), "evaluation", 1200)
-        shrink(photograph(driver, index, 1200, 620, css="#overconfident"), "evaluation_cases", 1000)
+        shrink(photograph(driver, index, 1200, 1400, css=".charts"), "evaluation", 1200)
+        shrink(photograph(driver, index, 1200, 700, css="#worst"), "evaluation_cases", 1000)
         dark = photograph(driver, index, 390, 1100, scheme="dark")
         shrink(dark, "evaluation_phone", 480)
     finally:

@@ -195,6 +195,7 @@ HARD: dict[str, list[dict[str, Any]]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 @pytest.mark.parametrize("name", HARD)
 def test_nothing_is_clipped_in_any_chart(name: str) -> None:
     published = (*VIGOR_UNKNOWN["samearea"], *KITTI_10["test1"])

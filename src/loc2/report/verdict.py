@@ -23,6 +23,8 @@ FAR_WEAKER = 0.2
 """A rival with less than this share of the best hypothesis' mass hardly counts."""
 TURNED_SHARE = 0.1
 """From this share on, probability of headings turned by more than 90 degrees is told of."""
+CLEARLY_MORE = 0.9
+"""An answer that more spots agree with than at this share of random places stands out."""
 
 Level = Literal["trust", "check", "reject"]
 
@@ -244,16 +246,18 @@ def _match_sentences(localization: Localization) -> tuple[str, ...]:
     if not found.total:
         return ("No spot of the photo could be matched.",)
     usual, most = found.elsewhere[len(found.elsewhere) // 2], found.elsewhere[-1]
-    if found.share > most:
-        standing = f"more than at any of {len(found.elsewhere)} places drawn at random"
+    tried = len(found.elsewhere)
+    beaten = sum(share < found.share for share in found.elsewhere)
+    if beaten == tried:
+        standing = f"more than at any of {tried} places drawn at random"
+    elif beaten >= CLEARLY_MORE * tried:
+        standing = f"more than at {beaten} of {tried} places drawn at random"
     else:
-        standing = "no better than at a place drawn at random"
-        if found.share > usual:
-            standing = "not clearly more than at places drawn at random"
+        standing = f"not clearly more than at {tried} places drawn at random"
     return (
         f"{found.agreeing} of {found.total} spots of the photo ({_percent(found.share)}) look like "
-        f"what this answer puts under them: {standing} (there {_percent(usual)}, at most "
-        f"{_percent(most)}).",
+        f"what this answer puts under them: {standing} (there {_percent(usual)} as a rule, "
+        f"{_percent(most)} at most).",
     )
 
 
