@@ -117,3 +117,39 @@ def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:
     # Square cells, less than one of them lost at each border.
     assert cols * cell == pytest.approx(237 * 0.3, abs=1e-4)
     assert 0 <= 150 * 0.3 - rows * cell < cell
+
+
+def test_descriptors_turn_with_the_aerial_image(localizer: Localizer) -> None:
+    exact = Localizer.from_pretrained(precision="float32").model
+    assert exact.config.aerial_turns == 4
+    image = torch.rand(1, 3, 70, 56, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        straight = exact.aerial_descriptors(image)
+        turned = exact.aerial_descriptors(torch.rot90(image, 1, (-2, -1)))
+        one_side = exact.describe_aerial(exact.features(image))
+    torch.testing.assert_close(turned, torch.rot90(straight, 1, (-2, -1)), atol=1e-4, rtol=0)
+    assert not torch.allclose(straight, one_side, atol=1e-2)
+    assert (straight.norm(dim=1) <= 1 + 1e-5).all()
+
+
+def test_precision_can_be_chosen() -> None:
+    exact = Localizer.from_pretrained(precision="float32")
+    reduced = Localizer.from_pretrained(precision="bfloat16")
+    assert (exact.precision, reduced.precision) == ("float32", "bfloat16")
+    image = torch.rand(1, 3, 28, 42, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        a, b = exact.model.features(image), reduced.model.features(image)
+    assert not torch.equal(a, b)
+    torch.testing.assert_close(a, b, atol=0.02, rtol=0)  # of unit length: bfloat16 has 8 bits
+
+
+def test_the_confidence_of_the_default_weights_is_fitted(
+    localizer: Localizer, pair_files: PairFiles
+) -> None:
+    model = localizer.confidence_model
+    assert model.calibrated and "generated scenes" in model.fitted_on
+    answer = localizer.localize(pair_files.ground, pair_files.aerial, meters_per_pixel=0.2)
+    assert answer.statistics is not None
+    assert answer.confidence == pytest.approx(model.confidence(answer.statistics))
+    assert answer.radius_90_m == pytest.approx(model.radius_m(answer.statistics))
+    assert answer.abstains == (answer.confidence < model.abstain_below)
