@@ -7,16 +7,20 @@ The first form prints the best and the mean of processor and wall-clock time of 
 renderer on one core. Its scene is a street of boxes with trees of textured leaves, as heavy as
 generated scenes are.
 
-The second form times whole pairs from seed to images (``generate_pair``), in one process and in
-two, without photographic textures and, where a folder is given, with them. Every process first
-makes the same pairs untimed, so that what is compiled or drawn once is not counted: the figures
-are those of a long run.
+The second form times whole pairs from seed to images (``generate_pair``: world, both renders,
+depth, classes, visibility, sensor effects and JPEG in memory; writing files is not included), in
+one process and in two, without photographic textures and, where a folder is given, with them.
+Every process first makes ``--warm`` pairs of other seeds untimed, so that what is compiled once is
+not counted; then its pairs are timed twice. The first time includes textures and trees that a
+process draws once and keeps, the second is what a long run costs. ``--output`` writes JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +36,9 @@ from loc2.scenes.packed import pack
 from loc2.scenes.pairs import SceneOptions, generate_pair
 from loc2.scenes.render import GROUND_SHADOW_RADII_M, render_aerial, render_ground
 from loc2.scenes.sensor import develop, random_aerial_development, random_ground_development
+
+WARM_SEED = 4_000_000
+"""First seed of the pairs that are made before the clock starts."""
 
 
 def texture(rng: np.random.Generator, size: int, grey: int) -> np.ndarray:
@@ -112,42 +119,78 @@ def measure(name: str, step: Callable[[], Any], repeats: int) -> tuple[float, fl
     return min(processor), min(wall)
 
 
-def time_pairs(seed: int, count: int, textures: Path | None, start: Any, results: Any) -> None:
-    """Make pairs twice, the second time together with the other processes and timed."""
+def time_pairs(
+    seed: int, count: int, warm: int, textures: Path | None, start: Any, results: Any
+) -> None:
+    """Make other pairs untimed, then pairs twice, both times together with the other processes."""
     torch.set_num_threads(1)
     options = SceneOptions(textures=textures)
-    for i in range(count):
-        generate_pair(seed + i, options)
-    start.wait()
-    begun, processor = time.time(), time.process_time()
-    for i in range(count):
-        generate_pair(seed + i, options)
-    results.put((begun, time.time(), time.process_time() - processor))
+    for i in range(warm):
+        generate_pair(WARM_SEED + i, options)
+    for turn in range(2):
+        start.wait()
+        begun, processor = time.time(), time.process_time()
+        for i in range(count):
+            generate_pair(seed + i, options)
+        results.put((turn, begun, time.time(), time.process_time() - processor))
 
 
-def measure_pairs(seed: int, count: int, textures: Path | None) -> None:
+def measure_pairs(arguments: argparse.Namespace) -> None:
     """Print pairs a second and processor time a pair, in one process and in two."""
-    print(f"{'':<28}{'pairs/s':>9}{'cpu s':>9}")
+    count, textures = arguments.pairs, arguments.textures
+    print("seed to images in memory: world, both renders, depth, classes, sensor effects, JPEG")
+    print(f"{'':<40}{'pairs/s':>9}{'cpu s':>9}")
     context = multiprocessing.get_context("spawn")
+    rows: list[dict[str, Any]] = []
     for folder in [None] if textures is None else [None, textures]:
         for processes in (1, 2):
             each = max(1, count // processes)
             start, results = context.Barrier(processes), context.Queue()
             workers = [
                 context.Process(
-                    target=time_pairs, args=(seed + i * each, each, folder, start, results)
+                    target=time_pairs,
+                    args=(
+                        arguments.seed + i * each, each, arguments.warm, folder, start, results,
+                    ),
                 )
                 for i in range(processes)
-            ]
+            ]  # fmt: skip
             for worker in workers:
                 worker.start()
-            done = np.array([results.get() for _ in workers])
+            done = np.array([results.get() for _ in range(2 * processes)])
             for worker in workers:
                 worker.join()
-            rate = each * processes / (done[:, 1].max() - done[:, 0].min())
-            processor = done[:, 2].sum() / (each * processes)
-            name = f"{'photographic' if folder else 'procedural'}, {processes} processes"
-            print(f"{name:<28}{rate:9.2f}{processor:9.2f}")
+            for turn, name in enumerate(("first time", "again")):
+                mine = done[done[:, 0] == turn]
+                row = {
+                    "textures": "photographic" if folder else "procedural",
+                    "processes": processes,
+                    "turn": name,
+                    "pairs": each * processes,
+                    "pairs_per_second": each * processes / (mine[:, 2].max() - mine[:, 1].min()),
+                    "processor_seconds_per_pair": mine[:, 3].sum() / (each * processes),
+                }
+                rows.append(row)
+                label = f"{row['textures']}, {processes} processes, {name}"
+                print(
+                    f"{label:<40}{row['pairs_per_second']:9.2f}"
+                    f"{row['processor_seconds_per_pair']:9.2f}"
+                )
+    if arguments.output is not None:
+        options = SceneOptions()
+        record = {
+            "included": "seed to images in memory: world, both renders, depth, classes, "
+            "visibility, sensor effects, JPEG; no files written",
+            "not_included": "compilation; in turn 'again' textures and trees kept by the process",
+            "panorama_px": [options.ground_width, options.ground_width // 2],
+            "aerial_px": options.aerial_size,
+            "cores": os.cpu_count(),
+            "load_before": arguments.load,
+            "warm_pairs": arguments.warm,
+            "first_seed": arguments.seed,
+            "rows": rows,
+        }
+        arguments.output.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def main() -> None:
@@ -156,10 +199,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--pairs", type=int, default=0, help="time so many whole pairs instead")
     parser.add_argument("--seed", type=int, default=9000)
+    parser.add_argument("--warm", type=int, default=12, help="untimed pairs of other seeds")
     parser.add_argument("--textures", type=Path)
+    parser.add_argument("--output", type=Path, help="JSON file for the figures of pairs")
     arguments = parser.parse_args()
     if arguments.pairs > 0:
-        measure_pairs(arguments.seed, arguments.pairs, arguments.textures)
+        arguments.load = os.getloadavg()[0]
+        measure_pairs(arguments)
         return
     mesh = street(arguments.faces)
     packed = pack(mesh)

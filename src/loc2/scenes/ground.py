@@ -26,6 +26,9 @@ Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
 
 NOISE_SIZE = 512
+BLOCK = 16
+"""Cells along each side of the blocks that are painted when any of them is seen."""
+
 SCATTERED = ("asphalt", "concrete", "grass", "soil", "gravel", "litter", "water")
 """Patterns without courses or joints: every tile starts elsewhere in the texture."""
 
@@ -38,6 +41,23 @@ CHANNELS: dict[str, tuple[float, float, float]] = {
     "yellow": (222, 172, 52), "red": (150, 74, 60), "green": (92, 138, 110),
 }  # fmt: skip
 """Overlays in the order of painting, with their sRGB colours."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rasters:
+    """A plan on a grid.
+
+    Attributes:
+        index: (H, W) surface indices.
+        channels: names of the channels that have strokes.
+        cover: (len(channels), H, W) their coverage.
+        touched: (H, W) 1 where any covers anything.
+    """
+
+    index: UInt8
+    channels: tuple[str, ...]
+    cover: UInt8
+    touched: UInt8
 
 
 @dataclass(eq=False)
@@ -55,6 +75,7 @@ class GroundPlan:
     layers: list[tuple[int, Float64, int]] = field(default_factory=list)
     strokes: dict[str, list[Float64]] = field(default_factory=dict)
     soil_rgb: tuple[float, float, float] = CHANNELS["soil"]
+    _rasters: dict[Grid, Rasters] = field(default_factory=dict, repr=False)
 
     def surface(self, surface: Surface) -> int:
         """Add a surface and return its index; the last is used again when 255 are there."""
@@ -88,6 +109,15 @@ class GroundPlan:
                 draw_strokes(cover[i], touched, grid.west_m, grid.north_m, grid.cell_m, rows)
         return cover, touched
 
+    def rasters(self, grid: Grid) -> Rasters:
+        """Return the plan on a grid, kept for the next call: for when the plan is complete."""
+        if grid not in self._rasters:
+            channels = tuple(name for name in CHANNELS if name in self.strokes)
+            self._rasters[grid] = Rasters(
+                self.index_raster(grid), channels, *self.coverage(grid, channels)
+            )
+        return self._rasters[grid]
+
 
 @dataclass(frozen=True)
 class Wear:
@@ -119,19 +149,30 @@ class GroundPainter:
         self._noise = _noises()
         self._shift = rng.uniform(0, 1000, 4)
 
-    def paint(self, grid: Grid, wear: Wear) -> UInt8:
-        """Return the (H, W, 3) sRGB texture of a grid."""
+    def paint(self, grid: Grid, wear: Wear, seen_uv: Float32 | None = None) -> UInt8:
+        """Return the (H, W, 3) sRGB texture of a grid.
+
+        Args:
+            grid: where.
+            wear: the state of the ground.
+            seen_uv: (K, 3, 2) texture coordinates of the triangles that are seen; what lies
+                elsewhere gets the plain colours of its surfaces. None paints everything.
+        """
         table, tiles = self._tables(grid.cell_m, wear)
-        used = [name for name in CHANNELS if name in self.plan.strokes]
+        plan = self.plan.rasters(grid)
         colors = np.array(
-            [self.plan.soil_rgb if n == "soil" else CHANNELS[n] for n in used], np.float32
+            [self.plan.soil_rgb if n == "soil" else CHANNELS[n] for n in plan.channels], np.float32
         ).reshape(-1, 3)
         out = np.empty((grid.height, grid.width, 3), np.uint8)
-        worn = np.array([name in PAINTS for name in used], np.bool_)
+        worn = np.array([name in PAINTS for name in plan.channels], np.bool_)
+        plain = np.clip(table[:, 4:7] * 0.65 + table[:, 7:10] * 0.35, 0.0, 1.0)
+        wanted = np.full((grid.height // BLOCK + 1, grid.width // BLOCK + 1), seen_uv is None)
+        if seen_uv is not None:
+            _mark_blocks(seen_uv, grid.height, grid.width, wanted)
         _paint(
-            out, grid.west_m, grid.north_m, grid.cell_m, self.plan.index_raster(grid),
-            *self.plan.coverage(grid, used), srgb_to_linear(colors / 255), worn, float(wear.paint),
-            table, tiles, self._noise, self._shift, _TO_SRGB,
+            out, grid.west_m, grid.north_m, grid.cell_m, plan.index, plan.cover, plan.touched,
+            srgb_to_linear(colors / 255), worn, float(wear.paint), table, tiles, self._noise,
+            self._shift, _TO_SRGB, wanted, np.rint(linear_to_srgb(plain) * 255).astype(np.uint8),
         )  # fmt: skip
         return out
 
@@ -198,6 +239,23 @@ _TO_SRGB: UInt8 = np.rint(linear_to_srgb((np.arange(2049) / 2048.0) ** 2) * 255)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _mark_blocks(uv, rows, cols, wanted):  # type: ignore[no-untyped-def]
+    """Mark the blocks of a texture that triangles touch, and those around them."""
+    for i in range(len(uv)):
+        left = min(uv[i, 0, 0], uv[i, 1, 0], uv[i, 2, 0]) * cols
+        right = max(uv[i, 0, 0], uv[i, 1, 0], uv[i, 2, 0]) * cols
+        low = min(uv[i, 0, 1], uv[i, 1, 1], uv[i, 2, 1])
+        high = max(uv[i, 0, 1], uv[i, 1, 1], uv[i, 2, 1])
+        r0 = max(int((1.0 - high) * rows) // BLOCK - 1, 0)
+        r1 = min(int((1.0 - low) * rows) // BLOCK + 1, wanted.shape[0] - 1)
+        c0 = max(int(left) // BLOCK - 1, 0)
+        c1 = min(int(right) // BLOCK + 1, wanted.shape[1] - 1)
+        for row in range(r0, r1 + 1):
+            for col in range(c0, c1 + 1):
+                wanted[row, col] = True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _texel(a, b, n, scattered):  # type: ignore[no-untyped-def]
     """Return the index of the texel at (a, b) repeats in a texture of n by n."""
     low_a, low_b = math.floor(a), math.floor(b)
@@ -212,7 +270,7 @@ def _texel(a, b, n, scattered):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 def _paint(  # type: ignore[no-untyped-def]
     out, west, north, cell, index, cover, touched, colors, worn, paint_wear, table, tiles, noise,
-    shift, to_srgb,
+    shift, to_srgb, wanted, plain,
 ):  # fmt: skip
     rows, cols = index.shape
     size = noise.shape[1]
@@ -225,6 +283,10 @@ def _paint(  # type: ignore[no-untyped-def]
         for col in range(cols):
             x = west + (col + 0.5) * cell
             s = index[row, col]
+            if not wanted[row // BLOCK, col // BLOCK]:
+                for k in range(3):
+                    out[row, col, k] = plain[s, k]
+                continue
             n_fine = noise[
                 1, int(y * fine + shift[0] * 7) & mask, int(x * fine + shift[1] * 7) & mask
             ]

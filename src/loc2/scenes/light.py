@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loc2.scenes.packed import PackedMesh
-from loc2.scenes.raster import draw_parallel
+from loc2.scenes.raster import draw_shadows
 
 Float32 = NDArray[np.float32]
 Rgb = tuple[float, float, float]
@@ -292,7 +292,6 @@ def _shadow_maps(
 ) -> tuple[Float32, Float32]:
     """Return (C, 3, 4) views and (C, size, size) maps, one for each direction and radius."""
     views = np.zeros((len(directions), 3, 4), np.float32)
-    maps = np.zeros((len(directions), size, size), np.float32)
     for i, (direction, radius_m) in enumerate(zip(directions, radii_m, strict=True)):
         side = np.cross(direction, [0.0, 0.0, 1.0])
         norm = float(np.linalg.norm(side))
@@ -302,6 +301,4 @@ def _shadow_maps(
         views[i, :, :3] = axes
         views[i, :, 3] = -(axes @ center)
         views[i, :2, 3] += size / 2.0
-        screen = mesh.vertices @ views[i, :, :3].T + views[i, :, 3]
-        maps[i] = draw_parallel(mesh, screen, size, size, with_index=False)[0]
-    return views, maps
+    return views, draw_shadows(mesh, views, size)

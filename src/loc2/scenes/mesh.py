@@ -5,7 +5,7 @@ World frame: metres, x east, y north, z up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
@@ -51,11 +51,15 @@ class Material:
             which light also passes through.
         specular: reflectance at normal incidence (0 matt, 0.04 glass and paint, 0.5 metal); the
             surface mirrors the sky.
+        paint: for textures that are painted when it is known what is seen of them: given the
+            (K, 3, 2) texture coordinates of the faces that are seen (None for all), returns the
+            texture; ``texture`` then only tells its size. Not for cut-outs.
     """
 
     texture: UInt8
     alpha: UInt8 | None = None
     specular: float = 0.0
+    paint: Callable[[Float32 | None], UInt8] | None = None
 
     def __post_init__(self) -> None:
         """Reject arrays of another shape or type."""
@@ -71,7 +75,8 @@ class Material:
         """All mip levels: (N, 4) RGBA texels, and (L, 3) offset, height and width per level."""
         from loc2.scenes.texture import build_pyramid
 
-        return build_pyramid(self.texture, self.alpha)
+        texture = self.texture if self.paint is None else self.paint(None)
+        return build_pyramid(texture, self.alpha)
 
 
 @dataclass(frozen=True, eq=False)

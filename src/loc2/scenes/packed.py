@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loc2.scenes.mesh import Mesh
-from loc2.scenes.texture import MAX_LEVELS
+from loc2.scenes.mesh import Material, Mesh
+from loc2.scenes.texture import MAX_LEVELS, fill_pyramid, pyramid_levels
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -47,18 +48,31 @@ class PackedMesh(NamedTuple):
     specular: Float32
 
 
-def pack(mesh: Mesh) -> PackedMesh:
-    """Return the arrays of a mesh, its textures joined into one array of texels."""
+def pack(mesh: Mesh, *, paint: bool = True) -> PackedMesh:
+    """Return the arrays of a mesh, its textures joined into one array of texels.
+
+    Args:
+        mesh: the mesh.
+        paint: false leaves the textures that are painted late blank; see :func:`paint_seen`.
+    """
     count = len(mesh.materials)
     levels = np.zeros((count, MAX_LEVELS, 3), np.int32)
     level_count = np.zeros(count, np.int32)
-    chunks, offset = [np.zeros((0, 4), np.uint8)], 0
+    chunks: list[UInt8 | None] = []
+    offset = 0
     for i, material in enumerate(mesh.materials):
-        texels, info = material.pyramid
+        late = material.paint is not None and not paint
+        texels, info = (
+            (None, pyramid_levels(*material.texture.shape[:2])) if late else material.pyramid
+        )
         level_count[i] = len(info)
         levels[i, : len(info)] = info + np.array([offset, 0, 0], np.int32)
         chunks.append(texels)
-        offset += len(texels)
+        offset += int(info[-1].prod() + info[-1, 0])
+    joined = np.empty((offset, 4), np.uint8)
+    for i, texels in enumerate(chunks):
+        if texels is not None:
+            joined[levels[i, 0, 0] : levels[i, 0, 0] + len(texels)] = texels
     none = np.zeros((0, 3, 3), np.float32)
     return PackedMesh(
         vertices=np.ascontiguousarray(mesh.vertices, np.float32),
@@ -68,9 +82,36 @@ def pack(mesh: Mesh) -> PackedMesh:
         class_id=np.ascontiguousarray(mesh.class_id, np.uint8),
         color=none if mesh.color is None else np.ascontiguousarray(mesh.color, np.float32),
         normals=none if mesh.normals is None else np.ascontiguousarray(mesh.normals, np.float32),
-        texels=np.concatenate(chunks),
+        texels=joined,
         levels=levels,
         level_count=level_count,
         has_alpha=np.array([m.alpha is not None for m in mesh.materials], np.bool_),
         specular=np.array([m.specular for m in mesh.materials], np.float32),
     )
+
+
+def paint_seen(packed: PackedMesh, materials: Sequence[Material], samples: Int32) -> None:
+    """Paint the textures that were left blank, where they are seen.
+
+    Args:
+        packed: the mesh, packed without them; its texels are written.
+        materials: the mesh's materials.
+        samples: indices of the faces that are seen, -1 for none; any shape.
+    """
+    late = [i for i, material in enumerate(materials) if material.paint is not None]
+    if not late:
+        return
+    seen = np.zeros(len(packed.faces) + 1, np.bool_)
+    seen[samples.reshape(-1)] = True  # the last for -1
+    faces = np.flatnonzero(seen[:-1])
+    for i in late:
+        mine = faces[packed.material[faces] == i]
+        paint = materials[i].paint
+        if len(mine) == 0 or paint is None:
+            continue
+        levels = packed.levels[i, : packed.level_count[i]]
+        start = int(levels[0, 0])
+        fill_pyramid(
+            paint(packed.uv[mine]), None, levels - np.array([start, 0, 0], np.int32),
+            packed.texels[start:],
+        )  # fmt: skip

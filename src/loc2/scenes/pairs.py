@@ -302,7 +302,8 @@ def _with_ground_classes(ground: GroundRender, world: World) -> GroundRender:
     classes = ground.classes.copy()
     mine = (classes == SemanticClass.TERRAIN) & np.isfinite(ground.range_m)
     if mine.any():
-        classes[mine] = world.ground_classes(ground.points_m[mine][:, :2], 0.12)
+        grids = world.grids(ground.position[:2], None)
+        classes[mine] = world.ground_classes(ground.points_m[mine][:, :2], grids)
     return replace(ground, classes=classes)
 
 
@@ -315,5 +316,6 @@ def _aerial_classes(above: AerialRender, world: World) -> UInt8:
     points = np.stack((above.center[0] + (col + 0.5 - width / 2) * step,
                        above.center[1] + (height / 2 - row - 0.5) * step), -1)  # fmt: skip
     if len(points):
-        classes[mine] = world.ground_classes(points, max(step, 0.1))
+        grids = world.grids(above.center, (width * step, step))
+        classes[mine] = world.ground_classes(points, grids)
     return classes

@@ -20,11 +20,28 @@ from loc2.scenes.packed import PackedMesh
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
 
+RUN = 32
+"""Faces that are tested together for lying beside a shadow map; neighbours mostly."""
+
 NEAR_M = 0.05
 """Distance of the near plane, metres."""
 
 NO_FACE = -1
 """Index of a sample that sees no triangle."""
+
+
+# rows: right, down and forward of the views east, west, north, south, up, down, in world axes
+CUBE_AXES = np.array(
+    [
+        [[0, -1, 0], [0, 0, -1], [1, 0, 0]],
+        [[0, 1, 0], [0, 0, -1], [-1, 0, 0]],
+        [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
+        [[-1, 0, 0], [0, 0, -1], [0, -1, 0]],
+        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
+    ],
+    np.float64,
+)
 
 
 def draw_perspective(
@@ -57,9 +74,30 @@ def draw_perspective(
     return index
 
 
-def draw_parallel(
-    mesh: PackedMesh, screen: Float32, width: int, height: int, with_index: bool = True
-) -> tuple[Float32, Int32]:
+def draw_cube(mesh: PackedMesh, offset: Float32, size: int, needed: NDArray[np.bool_]) -> Int32:
+    """Draw the six square views of ``CUBE_AXES`` around a camera, in one pass over the mesh.
+
+    Args:
+        mesh: the triangles.
+        offset: (V, 3) vertices from the camera, world axes, metres.
+        size: columns and rows of samples of each view.
+        needed: (6,) which views to draw.
+
+    Returns:
+        (6, size, size) indices of the nearest face, ``NO_FACE`` where there is none.
+    """
+    key = np.zeros((6, size, size), np.float32)
+    index = np.full((6, size, size), NO_FACE, np.int32)
+    axes = np.abs(CUBE_AXES).argmax(axis=2)
+    signs = CUBE_AXES.sum(axis=2).astype(np.float32)
+    _draw_cube(
+        offset, axes, signs, needed, size / 2.0, NEAR_M, key, index, mesh.faces, mesh.uv,
+        mesh.material, mesh.has_alpha, mesh.texels, mesh.levels, mesh.level_count,
+    )  # fmt: skip
+    return index
+
+
+def draw_parallel(mesh: PackedMesh, screen: Float32, width: int, height: int) -> Int32:
     """Draw a parallel view.
 
     Args:
@@ -68,19 +106,37 @@ def draw_parallel(
             unit, larger towards the viewer.
         width: columns of samples.
         height: rows of samples.
-        with_index: false to skip the face indices (shadow maps).
 
     Returns:
-        (height, width) keys of the nearest surface, -inf where there is none, and (height, width)
-        face indices, ``NO_FACE`` where there is none (empty without indices).
+        (height, width) indices of the nearest face, ``NO_FACE`` where there is none.
     """
     key = np.full((height, width), -np.inf, np.float32)
-    index = np.full((height, width) if with_index else (0, 0), NO_FACE, np.int32)
+    index = np.full((height, width), NO_FACE, np.int32)
     _draw_parallel(
-        screen, key, index, with_index, mesh.faces, mesh.uv, mesh.material,
+        screen, key, index, mesh.faces, mesh.uv, mesh.material,
         mesh.has_alpha, mesh.texels, mesh.levels, mesh.level_count,
     )  # fmt: skip
-    return key, index
+    return index
+
+
+def draw_shadows(mesh: PackedMesh, views: Float32, size: int) -> Float32:
+    """Draw square maps of the surfaces nearest to lights, in one pass over the mesh.
+
+    Args:
+        mesh: the triangles.
+        views: (C, 3, 4) world to (column, row, key), the key larger towards the light.
+        size: columns and rows of each map.
+
+    Returns:
+        (C, size, size) keys of the nearest surface, -inf where there is none.
+    """
+    maps = np.full((len(views), size, size), -np.inf, np.float32)
+    if len(views):
+        _draw_shadows(
+            mesh.vertices, views, maps, mesh.faces, mesh.uv, mesh.material,
+            mesh.has_alpha, mesh.texels, mesh.levels, mesh.level_count,
+        )  # fmt: skip
+    return maps
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -182,6 +238,66 @@ def _mask_level(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _perspective_face(  # type: ignore[no-untyped-def]
+    corner, polygon, f, fx, fy, cx, cy, near, key, index, faces, uv, material,
+    has_alpha, texels, levels, level_count,
+):  # fmt: skip
+    """Draw a face given as (3, 3) corners in camera axes, clipped against the near plane."""
+    height, width = key.shape
+    count = 0
+    for edge in range(3):
+        e1 = (edge + 1) % 3
+        z0, z1 = corner[edge, 2], corner[e1, 2]
+        if z0 >= near:
+            polygon[count, 0] = corner[edge, 0] / z0 * fx + cx
+            polygon[count, 1] = corner[edge, 1] / z0 * fy + cy
+            polygon[count, 2] = 1.0 / z0
+            polygon[count, 3], polygon[count, 4] = uv[f, edge, 0], uv[f, edge, 1]
+            count += 1
+        if (z0 >= near) != (z1 >= near):
+            t = (near - z0) / (z1 - z0)
+            x = corner[edge, 0] + t * (corner[e1, 0] - corner[edge, 0])
+            y = corner[edge, 1] + t * (corner[e1, 1] - corner[edge, 1])
+            polygon[count, 0] = x / near * fx + cx
+            polygon[count, 1] = y / near * fy + cy
+            polygon[count, 2] = 1.0 / near
+            polygon[count, 3] = uv[f, edge, 0] + t * (uv[f, e1, 0] - uv[f, edge, 0])
+            polygon[count, 4] = uv[f, edge, 1] + t * (uv[f, e1, 1] - uv[f, edge, 1])
+            count += 1
+    ax, ay, ak, au, av = polygon[0]
+    m = material[f]
+    for c in range(1, count - 1):
+        bx, by, bk, bu, bv = polygon[c]
+        dx, dy, dk, du, dv = polygon[c + 1]
+        if _between_samples(ax, ay, bx, by, dx, dy, width, height):
+            continue
+        level = 0
+        if has_alpha[m]:
+            level = _mask_level(
+                ax, ay, au, av, bx, by, bu, bv, dx, dy, du, dv, levels[m], level_count[m]
+            )
+        _triangle(
+            key, index, True, f, ax, ay, ak, bx, by, bk, dx, dy, dk, has_alpha[m], True,
+            au, av, bu, bv, du, dv,
+            texels, levels[m, level, 0], levels[m, level, 1], levels[m, level, 2],
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _between_samples(ax, ay, bx, by, cx, cy, width, height):  # type: ignore[no-untyped-def]
+    """Return whether a triangle surely holds no sample's centre.
+
+    Foliage is mostly smaller than a sample: it is skipped before its mask is looked at (columns
+    with a margin for rounding, rows as they are drawn).
+    """
+    return math.ceil(max(min(ay, by, cy), -1.0) - 0.5) >= math.ceil(
+        min(max(ay, by, cy), height + 1.0) - 0.5
+    ) or math.ceil(max(min(ax, bx, cx), -1.0) - 0.501) >= math.ceil(
+        min(max(ax, bx, cx), width + 1.0) - 0.499
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _draw_perspective(  # type: ignore[no-untyped-def]
     points, fx, fy, cx, cy, near, key, index, faces, uv, material,
     has_alpha, texels, levels, level_count,
@@ -190,95 +306,170 @@ def _draw_perspective(  # type: ignore[no-untyped-def]
     # slopes of the frustum's sides, to skip what lies outside
     left, right = -cx / fx, (width - cx) / fx
     top, bottom = -cy / fy, (height - cy) / fy
-    px = np.empty(4)
-    py = np.empty(4)
-    pk = np.empty(4)
-    pu = np.empty(4)
-    pv = np.empty(4)
+    corner = np.empty((3, 3), np.float32)
+    polygon = np.empty((4, 5))
+    for f in range(len(faces)):
+        for v in range(3):
+            for axis in range(3):
+                corner[v, axis] = points[faces[f, v], axis]
+        if _outside_view(corner, near, left, right, top, bottom):
+            continue
+        _perspective_face(
+            corner, polygon, f, fx, fy, cx, cy, near, key, index, faces, uv, material,
+            has_alpha, texels, levels, level_count,
+        )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _outside_view(corner, near, left, right, top, bottom):  # type: ignore[no-untyped-def]
+    """Return whether all corners lie behind the near plane or beyond one side of the frustum."""
+    xa, ya, za = corner[0, 0], corner[0, 1], corner[0, 2]
+    xb, yb, zb = corner[1, 0], corner[1, 1], corner[1, 2]
+    xc, yc, zc = corner[2, 0], corner[2, 1], corner[2, 2]
+    return (
+        (za < near and zb < near and zc < near)
+        or (xa < left * za and xb < left * zb and xc < left * zc)
+        or (xa > right * za and xb > right * zb and xc > right * zc)
+        or (ya < top * za and yb < top * zb and yc < top * zc)
+        or (ya > bottom * za and yb > bottom * zb and yc > bottom * zc)
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _cube_side(x, y, z):  # type: ignore[no-untyped-def]
+    """Return the view of a cube whose cone holds a point strictly, or -1."""
+    ax, ay, az = abs(x), abs(y), abs(z)
+    if ax > ay and ax > az:
+        return 0 if x > 0 else 1
+    if ay > ax and ay > az:
+        return 2 if y > 0 else 3
+    if az > ax and az > ay:
+        return 4 if z > 0 else 5
+    return -1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_cube(  # type: ignore[no-untyped-def]
+    offset, axes, signs, needed, half, near, key, index, faces, uv, material,
+    has_alpha, texels, levels, level_count,
+):  # fmt: skip
+    corner = np.empty((3, 3), np.float32)
+    polygon = np.empty((4, 5))
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        xa, ya, za = points[i, 0], points[i, 1], points[i, 2]
-        xb, yb, zb = points[j, 0], points[j, 1], points[j, 2]
-        xc, yc, zc = points[k, 0], points[k, 1], points[k, 2]
-        if za < near and zb < near and zc < near:
-            continue
-        if (
-            (xa < left * za and xb < left * zb and xc < left * zc)
-            or (xa > right * za and xb > right * zb and xc > right * zc)
-            or (ya < top * za and yb < top * zb and yc < top * zc)
-            or (ya > bottom * za and yb > bottom * zb and yc > bottom * zc)
+        side = _cube_side(offset[i, 0], offset[i, 1], offset[i, 2])
+        if side >= 0 and (
+            _cube_side(offset[j, 0], offset[j, 1], offset[j, 2]) != side
+            or _cube_side(offset[k, 0], offset[k, 1], offset[k, 2]) != side
         ):
-            continue
-        count = 0
-        for edge in range(3):  # clip against the near plane, corner by corner
-            j0, j1 = faces[f, edge], faces[f, (edge + 1) % 3]
-            e1 = (edge + 1) % 3
-            z0, z1 = points[j0, 2], points[j1, 2]
-            if z0 >= near:
-                px[count] = points[j0, 0] / z0 * fx + cx
-                py[count] = points[j0, 1] / z0 * fy + cy
-                pk[count] = 1.0 / z0
-                pu[count], pv[count] = uv[f, edge, 0], uv[f, edge, 1]
-                count += 1
-            if (z0 >= near) != (z1 >= near):
-                t = (near - z0) / (z1 - z0)
-                px[count] = (points[j0, 0] + t * (points[j1, 0] - points[j0, 0])) / near * fx + cx
-                py[count] = (points[j0, 1] + t * (points[j1, 1] - points[j0, 1])) / near * fy + cy
-                pk[count] = 1.0 / near
-                pu[count] = uv[f, edge, 0] + t * (uv[f, e1, 0] - uv[f, edge, 0])
-                pv[count] = uv[f, edge, 1] + t * (uv[f, e1, 1] - uv[f, edge, 1])
-                count += 1
-        m = material[f]
-        for c in range(1, count - 1):
-            level = 0
-            if has_alpha[m]:
-                level = _mask_level(
-                    px[0], py[0], pu[0], pv[0], px[c], py[c], pu[c], pv[c],
-                    px[c + 1], py[c + 1], pu[c + 1], pv[c + 1], levels[m], level_count[m],
-                )  # fmt: skip
-            _triangle(
-                key, index, True, f, px[0], py[0], pk[0], px[c], py[c], pk[c],
-                px[c + 1], py[c + 1], pk[c + 1], has_alpha[m], True,
-                pu[0], pv[0], pu[c], pv[c], pu[c + 1], pv[c + 1],
-                texels, levels[m, level, 0], levels[m, level, 1], levels[m, level, 2],
+            side = -1
+        # a face within one view's cone lies outside all others
+        first, last = (0, 6) if side < 0 else (side, side + 1)
+        for s in range(first, last):
+            if not needed[s]:
+                continue
+            for v in range(3):
+                for axis in range(3):
+                    corner[v, axis] = offset[faces[f, v], axes[s, axis]] * signs[s, axis]
+            if _outside_view(corner, near, -1.0, 1.0, -1.0, 1.0):
+                continue
+            _perspective_face(
+                corner, polygon, f, half, half, half, half, near, key[s], index[s],
+                faces, uv, material, has_alpha, texels, levels, level_count,
             )  # fmt: skip
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _draw_parallel(  # type: ignore[no-untyped-def]
-    screen, key, index, with_index, faces, uv, material, has_alpha, texels, levels, level_count
-):
+def _parallel_face(  # type: ignore[no-untyped-def]
+    f, ax, ay, ak, bx, by, bk, cx, cy, ck, key, index, with_index, uv, material,
+    has_alpha, texels, levels, level_count,
+):  # fmt: skip
+    """Draw a face given as (column, row, key) corners."""
     height, width = key.shape
+    if (
+        max(ax, bx, cx) <= 0.0
+        or max(ay, by, cy) <= 0.0
+        or min(ax, bx, cx) >= width
+        or min(ay, by, cy) >= height
+        or _between_samples(ax, ay, bx, by, cx, cy, width, height)
+    ):
+        return
+    m = material[f]
+    au, av, bu, bv = uv[f, 0, 0], uv[f, 0, 1], uv[f, 1, 0], uv[f, 1, 1]
+    cu, cv = uv[f, 2, 0], uv[f, 2, 1]
+    level = 0
+    if has_alpha[m]:
+        level = _mask_level(
+            ax, ay, au, av, bx, by, bu, bv, cx, cy, cu, cv, levels[m], level_count[m]
+        )
+    _triangle(
+        key, index, with_index, f, ax, ay, ak, bx, by, bk, cx, cy, ck, has_alpha[m], False,
+        float(au), float(av), float(bu), float(bv), float(cu), float(cv),
+        texels, levels[m, level, 0], levels[m, level, 1], levels[m, level, 2],
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_parallel(  # type: ignore[no-untyped-def]
+    screen, key, index, faces, uv, material, has_alpha, texels, levels, level_count
+):
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
-        ax, ay, ak = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
-        bx, by, bk = float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2])
-        cx, cy, ck = float(screen[k, 0]), float(screen[k, 1]), float(screen[k, 2])
-        if (
-            max(ax, bx, cx) <= 0.0
-            or max(ay, by, cy) <= 0.0
-            or min(ax, bx, cx) >= width
-            or min(ay, by, cy) >= height
-        ):
-            continue
-        # foliage is mostly smaller than a sample: what holds no sample's centre is skipped before
-        # its mask is looked at (columns with a margin for rounding, rows as they are drawn)
-        if math.ceil(max(min(ay, by, cy), -1.0) - 0.5) >= math.ceil(
-            min(max(ay, by, cy), height + 1.0) - 0.5
-        ) or math.ceil(max(min(ax, bx, cx), -1.0) - 0.501) >= math.ceil(
-            min(max(ax, bx, cx), width + 1.0) - 0.499
-        ):
-            continue
-        m = material[f]
-        au, av, bu, bv = uv[f, 0, 0], uv[f, 0, 1], uv[f, 1, 0], uv[f, 1, 1]
-        cu, cv = uv[f, 2, 0], uv[f, 2, 1]
-        level = 0
-        if has_alpha[m]:
-            level = _mask_level(
-                ax, ay, au, av, bx, by, bu, bv, cx, cy, cu, cv, levels[m], level_count[m]
-            )
-        _triangle(
-            key, index, with_index, f, ax, ay, ak, bx, by, bk, cx, cy, ck, has_alpha[m], False,
-            float(au), float(av), float(bu), float(bv), float(cu), float(cv),
-            texels, levels[m, level, 0], levels[m, level, 1], levels[m, level, 2],
+        _parallel_face(
+            f, float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2]),
+            float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2]),
+            float(screen[k, 0]), float(screen[k, 1]), float(screen[k, 2]),
+            key, index, True, uv, material, has_alpha, texels, levels, level_count,
         )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw_shadows(  # type: ignore[no-untyped-def]
+    vertices, views, maps, faces, uv, material, has_alpha, texels, levels, level_count
+):
+    size = maps.shape[1]
+    none = np.empty((0, 0), np.int32)
+    run = np.empty((RUN, 3, 3), np.float32)
+    for start in range(0, len(faces), RUN):
+        count = min(RUN, len(faces) - start)
+        low = np.full(3, np.float32(np.inf))
+        high = np.full(3, np.float32(-np.inf))
+        for i in range(count):
+            for v in range(3):
+                vertex = faces[start + i, v]
+                for axis in range(3):
+                    value = vertices[vertex, axis]
+                    run[i, v, axis] = value
+                    low[axis] = min(low[axis], value)
+                    high[axis] = max(high[axis], value)
+        for d in range(len(views)):
+            # where the box around these faces falls on the map
+            beside = False
+            for axis in range(2):
+                middle = float(views[d, axis, 3])
+                reach = 1.0
+                for w in range(3):
+                    middle += views[d, axis, w] * 0.5 * (float(low[w]) + float(high[w]))
+                    reach += abs(views[d, axis, w]) * 0.5 * (float(high[w]) - float(low[w]))
+                if middle + reach < 0.0 or middle - reach > size:
+                    beside = True
+            if beside:
+                continue
+            c0, c1, c2, c3 = views[d, 0, 0], views[d, 0, 1], views[d, 0, 2], views[d, 0, 3]
+            r0, r1, r2, r3 = views[d, 1, 0], views[d, 1, 1], views[d, 1, 2], views[d, 1, 3]
+            k0, k1, k2, k3 = views[d, 2, 0], views[d, 2, 1], views[d, 2, 2], views[d, 2, 3]
+            for i in range(count):
+                x, y, z = run[i, 0, 0], run[i, 0, 1], run[i, 0, 2]
+                ax, ay = c0 * x + c1 * y + c2 * z + c3, r0 * x + r1 * y + r2 * z + r3
+                ak = k0 * x + k1 * y + k2 * z + k3
+                x, y, z = run[i, 1, 0], run[i, 1, 1], run[i, 1, 2]
+                bx, by = c0 * x + c1 * y + c2 * z + c3, r0 * x + r1 * y + r2 * z + r3
+                bk = k0 * x + k1 * y + k2 * z + k3
+                x, y, z = run[i, 2, 0], run[i, 2, 1], run[i, 2, 2]
+                cx, cy = c0 * x + c1 * y + c2 * z + c3, r0 * x + r1 * y + r2 * z + r3
+                ck = k0 * x + k1 * y + k2 * z + k3
+                _parallel_face(
+                    start + i, float(ax), float(ay), float(ak), float(bx), float(by), float(bk),
+                    float(cx), float(cy), float(ck), maps[d], none, False, uv, material,
+                    has_alpha, texels, levels, level_count,
+                )  # fmt: skip

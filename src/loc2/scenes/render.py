@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.frames import heading_to_rotation
 from loc2.scenes.light import Light, build_light_field
 from loc2.scenes.mesh import Mesh
-from loc2.scenes.packed import PackedMesh, pack
-from loc2.scenes.raster import draw_parallel, draw_perspective
+from loc2.scenes.packed import PackedMesh, pack, paint_seen
+from loc2.scenes.raster import draw_cube, draw_parallel, draw_perspective
 from loc2.scenes.resolve import resolve_aerial, resolve_ground
 
 Float32 = NDArray[np.float32]
@@ -28,19 +28,6 @@ Float64 = NDArray[np.float64]
 UInt8 = NDArray[np.uint8]
 Terrain = Callable[[Float32, Float32], Float32]
 """Height of the ground, metres, at (east, north) arrays, metres."""
-
-# rows: right, down and forward of the views east, west, north, south, up, down, in world axes
-CUBE_AXES = np.array(
-    [
-        [[0, -1, 0], [0, 0, -1], [1, 0, 0]],
-        [[0, 1, 0], [0, 0, -1], [-1, 0, 0]],
-        [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
-        [[-1, 0, 0], [0, 0, -1], [0, -1, 0]],
-        [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
-        [[1, 0, 0], [0, -1, 0], [0, 0, -1]],
-    ],
-    np.float64,
-)
 
 GROUND_SHADOW_RADII_M = (20.0, 90.0)
 """Half the widths of the sun's shadow maps around a ground camera, metres."""
@@ -57,6 +44,7 @@ class GroundRender:
         camera: the camera.
         position: (3,) camera position (east, north, up), metres.
         heading_deg: degrees clockwise from north to the camera's forward axis.
+        rays: (H, W, 3) unit rays of the pixels in world axes; None to derive them again.
     """
 
     rgb: Float32
@@ -65,6 +53,7 @@ class GroundRender:
     camera: Camera
     position: Float64
     heading_deg: float
+    rays: Float32 | None = field(default=None, repr=False)
 
     @property
     def depth_m(self) -> Float32:
@@ -78,7 +67,9 @@ class GroundRender:
     @property
     def points_m(self) -> Float32:
         """(H, W, 3) world points (east, north, up) of the pixels, inf or nan in the sky."""
-        rays = _world_rays(self.camera, self.heading_deg, 0)
+        rays = self.rays
+        if rays is None:
+            rays = _world_rays(self.camera, self.heading_deg, 0)
         with np.errstate(invalid="ignore"):
             return (rays * self.range_m[..., None] + self.position).astype(np.float32)
 
@@ -139,20 +130,22 @@ def render_ground(
         light: the illumination.
         shadow_radii_m: half the widths of the sun's shadow maps, finest first, metres.
     """
-    packed = pack(mesh) if isinstance(mesh, Mesh) else mesh
+    packed = pack(mesh, paint=False) if isinstance(mesh, Mesh) else mesh
     origin = np.asarray(position, np.float64)
-    field = build_light_field(packed, light, origin, shadow_radii_m)
+    lit = build_light_field(packed, light, origin, shadow_radii_m)
     offset = (packed.vertices - origin).astype(np.float32)
     rays = _world_rays(camera, heading_deg, 1)
     if isinstance(camera, Pinhole):
         samples = _pinhole_samples(packed, offset, camera, heading_deg)[None]
     else:
         samples = _cube_samples(packed, offset, camera, rays)
+    if isinstance(mesh, Mesh):
+        paint_seen(packed, mesh.materials, samples)
     rgb = np.empty((camera.height, camera.width, 3), np.float32)
     distance = np.empty((camera.height, camera.width), np.float32)
     classes = np.empty((camera.height, camera.width), np.uint8)
     resolve_ground(
-        packed, field, offset, origin, rays, samples, not isinstance(camera, Pinhole),
+        packed, lit, offset, origin, rays, samples, not isinstance(camera, Pinhole),
         rgb, distance, classes,
     )  # fmt: skip
     return GroundRender(
@@ -162,6 +155,7 @@ def render_ground(
         camera=camera,
         position=origin,
         heading_deg=float(heading_deg),
+        rays=rays[:-1, :-1],
     )
 
 
@@ -191,19 +185,21 @@ def render_aerial(
             orthophotos made with a terrain model show buildings.
         terrain: heights of the ground that stays in place when the rest leans; None is z = 0.
     """
-    packed = pack(mesh) if isinstance(mesh, Mesh) else mesh
+    packed = pack(mesh, paint=False) if isinstance(mesh, Mesh) else mesh
     middle = np.asarray(center, np.float64)
     screen = _aerial_screen(
         packed.vertices, middle, width, height, meters_per_pixel, rotation_deg, lean, terrain
     )
     fine = (screen * np.array([2.0, 2.0, 1.0])).astype(np.float32)
-    samples = draw_parallel(packed, fine, 2 * width, 2 * height)[1]
+    samples = draw_parallel(packed, fine, 2 * width, 2 * height)
+    if isinstance(mesh, Mesh):
+        paint_seen(packed, mesh.materials, samples)
     inside = (
         (screen[:, 0] > 0) & (screen[:, 0] < width) & (screen[:, 1] > 0) & (screen[:, 1] < height)
     )
     level = float(np.median(packed.vertices[inside, 2])) if inside.any() else 0.0
     radius_m = 0.5 * math.hypot(width, height) * meters_per_pixel + 5.0
-    field = build_light_field(packed, light, np.append(middle, level), (radius_m,))
+    lit = build_light_field(packed, light, np.append(middle, level), (radius_m,))
     # a line of sight is what the lean maps to one point: one metre down, lean to image left, down
     sight = _image_to_world(rotation_deg) @ np.array([lean[0], lean[1]])
     view = np.array([sight[0], sight[1], -1.0])
@@ -211,7 +207,7 @@ def render_aerial(
     rgb = np.empty((height, width, 3), np.float32)
     top = np.empty((height, width), np.float32)
     classes = np.empty((height, width), np.uint8)
-    resolve_aerial(packed, field, screen.astype(np.float32), samples, view, rgb, top, classes)
+    resolve_aerial(packed, lit, screen.astype(np.float32), samples, view, rgb, top, classes)
     return AerialRender(
         rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1)),
         height_m=top,
@@ -365,12 +361,7 @@ def _cube_samples(
     size = 2 * math.ceil(2.0 * per_radian)
     flat = rays.reshape(-1, 3)
     reach = np.abs(flat[:, :2]).max(axis=1)
-    needed = [True, True, True, True, bool((flat[:, 2] >= reach).any())]
-    needed.append(bool((-flat[:, 2] >= reach).any()))
-    samples = np.full((6, size, size), -1, np.int32)
-    half = size / 2.0
-    for side in range(6):
-        if needed[side]:
-            points = np.ascontiguousarray(offset @ CUBE_AXES[side].T.astype(np.float32))
-            samples[side] = draw_perspective(packed, points, (half, half), (half, half), size, size)
-    return samples
+    needed = np.ones(6, np.bool_)
+    needed[4] = (flat[:, 2] >= reach).any()
+    needed[5] = (-flat[:, 2] >= reach).any()
+    return draw_cube(packed, offset, size, needed)

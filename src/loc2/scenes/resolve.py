@@ -28,7 +28,7 @@ _OUTSIDE = 1e-4  # barycentric tolerance of "the ray meets the face"
 def _cube_face(cube, x, y, z):  # type: ignore[no-untyped-def]
     """Return the face index that a cube of views holds in direction (east, north, up).
 
-    Views 0 to 5 look east, west, north, south, up and down; see ``render.CUBE_AXES``.
+    Views 0 to 5 look east, west, north, south, up and down; see ``raster.CUBE_AXES``.
     """
     ax, ay, az = abs(x), abs(y), abs(z)
     if az >= ax and az >= ay:

@@ -30,6 +30,15 @@ def linear_to_srgb(linear: NDArray[np.floating]) -> Float32:
     ).astype(np.float32)
 
 
+def pyramid_levels(height: int, width: int) -> Int32:
+    """Return (L, 3) offset, height and width of the mip levels of a texture, down to one texel."""
+    sizes = [(height, width)]
+    while sizes[-1] != (1, 1) and len(sizes) < MAX_LEVELS:
+        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
+    offsets = np.concatenate([[0], np.cumsum([h * w for h, w in sizes[:-1]])])
+    return np.array([(o, h, w) for o, (h, w) in zip(offsets, sizes, strict=True)], np.int32)
+
+
 def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
     """Return all mip levels of a texture, one after another.
 
@@ -41,27 +50,37 @@ def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
         (N, 4) RGBA texels (sRGB) of all levels, and (L, 3) offset, height and width per level.
         Levels halve down to one texel; masks become the share that is present.
     """
-    height, width = texture.shape[:2]
-    sizes = [(height, width)]
-    while sizes[-1] != (1, 1) and len(sizes) < MAX_LEVELS:
-        sizes.append((max(1, sizes[-1][0] // 2), max(1, sizes[-1][1] // 2)))
-    counts = [h * w for h, w in sizes]
-    offsets = np.concatenate([[0], np.cumsum(counts[:-1])])
-    texels = np.empty((sum(counts), 4), np.uint8)
-    first = texels[: height * width].reshape(height, width, 4)
-    first[..., :3] = texture
-    first[..., 3] = 255 if alpha is None else np.where(alpha > 127, 255, 0)
+    levels = pyramid_levels(*texture.shape[:2])
+    texels = np.empty((int(levels[-1].prod() + levels[-1, 0]), 4), np.uint8)
+    fill_pyramid(texture, alpha, levels, texels)
+    return texels, levels
+
+
+def fill_pyramid(texture: UInt8, alpha: UInt8 | None, levels: Int32, texels: UInt8) -> None:
+    """Write all mip levels of a texture; see :func:`build_pyramid`."""
+    views = [texels[o : o + h * w].reshape(h, w, 4) for o, h, w in levels.tolist()]
+    if alpha is None:
+        _opaque(texture, views[0])
+        level = np.empty((0, 0, 3), np.float32)
+        for view in views[1:]:
+            smaller = np.empty((*view.shape[:2], 3), np.float32)
+            if len(level) == 0:
+                _halve_first(texture, _LINEAR, _SRGB, smaller, view)
+            else:
+                _halve_opaque(level, _SRGB, smaller, view)
+            level = smaller
+        return
+    views[0][..., :3] = texture
+    views[0][..., 3] = np.where(alpha > 127, 255, 0)
     # premultiplied by the mask (a trace of it where absent), so that what is cut away does not
     # bleed into the leaves
-    level = np.empty((height, width, 4), np.float32)
-    _decode(first, _LINEAR, level)
-    for offset, (rows, cols) in zip(offsets[1:], sizes[1:], strict=True):
-        smaller = np.empty((rows, cols, 4), np.float32)
+    level = np.empty(views[0].shape, np.float32)
+    _decode(views[0], _LINEAR, level)
+    for view in views[1:]:
+        smaller = np.empty(view.shape, np.float32)
         _halve(level, smaller)
-        _encode(smaller, _SRGB, texels[offset : offset + rows * cols].reshape(rows, cols, 4))
+        _encode(smaller, _SRGB, view)
         level = smaller
-    info = [(o, h, w) for o, (h, w) in zip(offsets, sizes, strict=True)]
-    return texels, np.array(info, np.int32)
 
 
 _SRGB_STEPS = 4095
@@ -107,3 +126,49 @@ def _encode(level, srgb, out):  # type: ignore[no-untyped-def]
                 root = np.sqrt(min(level[row, col, c] / weight, np.float32(1.0)))
                 out[row, col, c] = srgb[int(root * np.float32(_SRGB_STEPS) + np.float32(0.5))]
             out[row, col, 3] = int((weight - _TRACE) / (1.0 - _TRACE) * 255.0 + 0.5)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _opaque(texture, out):  # type: ignore[no-untyped-def]
+    """Write RGBA texels of an opaque texture."""
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            for c in range(3):
+                out[row, col, c] = texture[row, col, c]
+            out[row, col, 3] = 255
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _halve_first(texture, linear, srgb, out, texels):  # type: ignore[no-untyped-def]
+    """Average blocks of 2x2 of an opaque 8-bit texture, as linear colour and as texels."""
+    down = 1 if texture.shape[0] > 1 else 0
+    across = 1 if texture.shape[1] > 1 else 0
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            r, c = row * (1 + down), col * (1 + across)
+            for i in range(3):
+                total = linear[texture[r, c, i]] + linear[texture[r, c + across, i]]
+                total += linear[texture[r + down, c, i]] + linear[texture[r + down, c + across, i]]
+                mean = np.float32(0.25) * total
+                out[row, col, i] = mean
+                root = np.sqrt(min(mean, np.float32(1.0)))
+                texels[row, col, i] = srgb[int(root * np.float32(_SRGB_STEPS) + np.float32(0.5))]
+            texels[row, col, 3] = 255
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _halve_opaque(source, srgb, out, texels):  # type: ignore[no-untyped-def]
+    """Average blocks of 2x2 of linear colour, kept and written as texels."""
+    down = 1 if source.shape[0] > 1 else 0
+    across = 1 if source.shape[1] > 1 else 0
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            r, c = row * (1 + down), col * (1 + across)
+            for i in range(3):
+                total = source[r, c, i] + source[r, c + across, i]
+                total += source[r + down, c, i] + source[r + down, c + across, i]
+                mean = np.float32(0.25) * total
+                out[row, col, i] = mean
+                root = np.sqrt(min(mean, np.float32(1.0)))
+                texels[row, col, i] = srgb[int(root * np.float32(_SRGB_STEPS) + np.float32(0.5))]
+            texels[row, col, 3] = 255

@@ -8,7 +8,9 @@ region of the ground that is painted finely.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,38 +138,55 @@ class World:
         return Day(wear, tuple(cars), autumn, bare, float(np.exp(rng.normal() * 0.15)),
                    int(rng.integers(2**31)))  # fmt: skip
 
-    def ground_classes(self, points: NDArray[np.floating], cell_m: float) -> UInt8:
+    def ground_classes(self, points: NDArray[np.floating], grids: Sequence[Grid]) -> UInt8:
         """Return the classes of the ground, lines on roads included.
 
         Args:
             points: (N, 2) world points, metres.
-            cell_m: resolution near the origin; beyond 130 m it is 1 m, and lines are left out.
+            grids: where classes are wanted finely, the finest first: those that a view's ground
+                is painted on (:meth:`grids`); elsewhere the resolution is 1 m, without lines.
 
         Returns:
             (N,) semantic classes.
         """
         table = np.array([s.semantic for s in self.plan.surfaces], np.uint8)
         classes = np.full(len(points), SemanticClass.TERRAIN, np.uint8)
-        coarse = Grid.around(np.zeros(2), 400.0, 1.0)
-        if self._coarse is None:
-            self._coarse = self.plan.index_raster(coarse)
-        row, col, inside = coarse.cells(points)
-        classes[inside] = table[self._coarse[row[inside], col[inside]]]
-        low = np.maximum(points.min(0) - 1.0, -130.0)
-        high = np.minimum(points.max(0) + 1.0, 130.0)
-        width, height = (np.maximum(high - low, 0.0) / cell_m).astype(int) + 1
-        grid = Grid(float(low[0]), float(high[1]), cell_m, int(width), int(height))
-        row, col, inside = grid.cells(points)
-        if inside.any():
+        todo = np.arange(len(points))
+        for grid in [g for g in grids if g.cell_m < 0.5]:
+            row, col, inside = grid.cells(points[todo])
             row, col = row[inside], col[inside]
-            fine = table[self.plan.index_raster(grid)[row, col]]
-            paint = [n for n in PAINTS if n in self.plan.strokes]
-            if paint:
-                cover = self.plan.coverage(grid, paint)[0]
-                line = (cover[:, row, col] > 110).any(0) & (fine == SemanticClass.ROAD)
-                fine[line] = SemanticClass.MARKING
-            classes[inside] = fine
+            plan = self.plan.rasters(grid)
+            fine = table[plan.index[row, col]]
+            lines = np.zeros(len(fine), np.bool_)
+            for name, cover in zip(plan.channels, plan.cover, strict=True):
+                if name in PAINTS:
+                    lines |= cover[row, col] > 110
+            fine[lines & (fine == SemanticClass.ROAD)] = SemanticClass.MARKING
+            classes[todo[inside]] = fine
+            todo = todo[~inside]
+        if len(todo):
+            coarse = Grid.around(np.zeros(2), 400.0, 1.0)
+            if self._coarse is None:
+                self._coarse = self.plan.index_raster(coarse)
+            row, col, inside = coarse.cells(points[todo])
+            classes[todo[inside]] = table[self._coarse[row[inside], col[inside]]]
         return classes
+
+    def grids(self, center: NDArray[np.floating], aerial: tuple[float, float] | None) -> list[Grid]:
+        """Return the squares on which the ground of a view is painted, finest first.
+
+        Args:
+            center: see :meth:`mesh`.
+            aerial: see :meth:`mesh`.
+        """
+        middle = np.asarray(center, np.float64)
+        if aerial is None:
+            return [Grid.around(middle, 22.0, 0.045), Grid.around(middle, 96.0, 0.22),
+                    Grid.around(np.zeros(2), 700.0, 2.5)]  # fmt: skip
+        side_m, meters_per_pixel = aerial
+        half = min(side_m / 2 + 3.0, 150.0)
+        cell = max(0.06, meters_per_pixel * 0.9)
+        return [Grid.around(middle, half, cell), Grid.around(middle, half + 120.0, 2.0)]
 
     def mesh(
         self, day: Day, center: NDArray[np.floating], aerial: tuple[float, float] | None
@@ -196,19 +215,12 @@ class World:
 
     def _ground(self, day: Day, middle: Float64, aerial: tuple[float, float] | None) -> list[Mesh]:
         """Paint and shape the ground around a point: squares that grow coarser outwards."""
-        if aerial is None:
-            grids = [Grid.around(middle, 22.0, 0.045), Grid.around(middle, 96.0, 0.22),
-                     Grid.around(np.zeros(2), 700.0, 2.5)]  # fmt: skip
-            steps = [2.0, 4.0, 50.0]
-        else:
-            side_m, meters_per_pixel = aerial
-            cell = max(0.06, meters_per_pixel * 0.9)
-            half = min(side_m / 2 + 3.0, 150.0)
-            grids = [Grid.around(middle, half, cell), Grid.around(middle, half + 120.0, 2.0)]
-            steps = [3.0, 20.0]
+        grids = self.grids(middle, aerial)
+        steps = [2.0, 4.0, 50.0] if aerial is None else [3.0, 20.0]
         parts, hole = [], None
         for level, (grid, step) in enumerate(zip(grids, steps, strict=True)):
-            material = Material(self._painter.paint(grid, day.wear))
+            blank = np.broadcast_to(np.zeros(3, np.uint8), (grid.height, grid.width, 3))
+            material = Material(blank, paint=partial(self._painter.paint, grid, day.wear))
             parts.append(sheet(grid, step, hole, self.hills, material))
             if level == (1 if aerial is None else 0):
                 mouths = np.array(self.inventory.mouths).reshape(-1, 3)
