@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loc2.scenes.mesh import Material, Mesh
-from loc2.scenes.texture import MAX_LEVELS, fill_pyramid, pyramid_levels
+from loc2.scenes.texture import MAX_LEVELS, fill_pyramid, pyramid_levels, texel_count
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
@@ -48,12 +48,13 @@ class PackedMesh(NamedTuple):
     specular: Float32
 
 
-def pack(mesh: Mesh, *, paint: bool = True) -> PackedMesh:
+def pack(mesh: Mesh, *, fill: bool = True) -> PackedMesh:
     """Return the arrays of a mesh, its textures joined into one array of texels.
 
     Args:
         mesh: the mesh.
-        paint: false leaves the textures that are painted late blank; see :func:`paint_seen`.
+        fill: false leaves opaque textures blank, which drawing does not need, until it is known
+            which are seen; see :func:`fill_seen`.
     """
     count = len(mesh.materials)
     levels = np.zeros((count, MAX_LEVELS, 3), np.int32)
@@ -61,14 +62,14 @@ def pack(mesh: Mesh, *, paint: bool = True) -> PackedMesh:
     chunks: list[UInt8 | None] = []
     offset = 0
     for i, material in enumerate(mesh.materials):
-        late = material.paint is not None and not paint
+        blank = material.alpha is None and not fill
         texels, info = (
-            (None, pyramid_levels(*material.texture.shape[:2])) if late else material.pyramid
+            (None, pyramid_levels(*material.texture.shape[:2])) if blank else material.pyramid
         )
         level_count[i] = len(info)
         levels[i, : len(info)] = info + np.array([offset, 0, 0], np.int32)
         chunks.append(texels)
-        offset += int(info[-1].prod() + info[-1, 0])
+        offset += texel_count(info)
     joined = np.empty((offset, 4), np.uint8)
     for i, texels in enumerate(chunks):
         if texels is not None:
@@ -90,28 +91,26 @@ def pack(mesh: Mesh, *, paint: bool = True) -> PackedMesh:
     )
 
 
-def paint_seen(packed: PackedMesh, materials: Sequence[Material], samples: Int32) -> None:
-    """Paint the textures that were left blank, where they are seen.
+def fill_seen(packed: PackedMesh, materials: Sequence[Material], samples: Int32) -> None:
+    """Fill in the textures that were left blank, those that are seen.
 
     Args:
         packed: the mesh, packed without them; its texels are written.
         materials: the mesh's materials.
         samples: indices of the faces that are seen, -1 for none; any shape.
     """
-    late = [i for i, material in enumerate(materials) if material.paint is not None]
-    if not late:
-        return
     seen = np.zeros(len(packed.faces) + 1, np.bool_)
     seen[samples.reshape(-1)] = True  # the last for -1
     faces = np.flatnonzero(seen[:-1])
-    for i in late:
-        mine = faces[packed.material[faces] == i]
-        paint = materials[i].paint
-        if len(mine) == 0 or paint is None:
-            continue
+    owner = packed.material[faces]
+    for i in np.unique(owner):
+        material = materials[i]
         levels = packed.levels[i, : packed.level_count[i]]
         start = int(levels[0, 0])
-        fill_pyramid(
-            paint(packed.uv[mine]), None, levels - np.array([start, 0, 0], np.int32),
-            packed.texels[start:],
-        )  # fmt: skip
+        if material.paint is not None:
+            levels = levels - np.array([start, 0, 0], np.int32)
+            texture = material.paint(packed.uv[faces[owner == i]])
+            fill_pyramid(texture, None, levels, packed.texels[start:])
+        elif material.alpha is None:
+            texels = material.pyramid[0]
+            packed.texels[start : start + len(texels)] = texels

@@ -391,7 +391,6 @@ def _parallel_face(  # type: ignore[no-untyped-def]
         or max(ay, by, cy) <= 0.0
         or min(ax, bx, cx) >= width
         or min(ay, by, cy) >= height
-        or _between_samples(ax, ay, bx, by, cx, cy, width, height)
     ):
         return
     m = material[f]
@@ -413,8 +412,14 @@ def _parallel_face(  # type: ignore[no-untyped-def]
 def _draw_parallel(  # type: ignore[no-untyped-def]
     screen, key, index, faces, uv, material, has_alpha, texels, levels, level_count
 ):
+    height, width = key.shape
     for f in range(len(faces)):
         i, j, k = faces[f, 0], faces[f, 1], faces[f, 2]
+        if _between_samples(
+            screen[i, 0], screen[i, 1], screen[j, 0], screen[j, 1], screen[k, 0], screen[k, 1],
+            width, height,
+        ):  # fmt: skip
+            continue
         _parallel_face(
             f, float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2]),
             float(screen[j, 0]), float(screen[j, 1]), float(screen[j, 2]),
@@ -430,10 +435,12 @@ def _draw_shadows(  # type: ignore[no-untyped-def]
     size = maps.shape[1]
     none = np.empty((0, 0), np.int32)
     run = np.empty((RUN, 3, 3), np.float32)
+    low = np.empty(3, np.float32)
+    high = np.empty(3, np.float32)
     for start in range(0, len(faces), RUN):
         count = min(RUN, len(faces) - start)
-        low = np.full(3, np.float32(np.inf))
-        high = np.full(3, np.float32(-np.inf))
+        low[:] = np.inf
+        high[:] = -np.inf
         for i in range(count):
             for v in range(3):
                 vertex = faces[start + i, v]
@@ -458,6 +465,7 @@ def _draw_shadows(  # type: ignore[no-untyped-def]
             c0, c1, c2, c3 = views[d, 0, 0], views[d, 0, 1], views[d, 0, 2], views[d, 0, 3]
             r0, r1, r2, r3 = views[d, 1, 0], views[d, 1, 1], views[d, 1, 2], views[d, 1, 3]
             k0, k1, k2, k3 = views[d, 2, 0], views[d, 2, 1], views[d, 2, 2], views[d, 2, 3]
+            target = maps[d]  # taken out once: compiled code counts a reference each time
             for i in range(count):
                 x, y, z = run[i, 0, 0], run[i, 0, 1], run[i, 0, 2]
                 ax, ay = c0 * x + c1 * y + c2 * z + c3, r0 * x + r1 * y + r2 * z + r3
@@ -468,8 +476,10 @@ def _draw_shadows(  # type: ignore[no-untyped-def]
                 x, y, z = run[i, 2, 0], run[i, 2, 1], run[i, 2, 2]
                 cx, cy = c0 * x + c1 * y + c2 * z + c3, r0 * x + r1 * y + r2 * z + r3
                 ck = k0 * x + k1 * y + k2 * z + k3
+                if _between_samples(ax, ay, bx, by, cx, cy, size, size):
+                    continue
                 _parallel_face(
                     start + i, float(ax), float(ay), float(ak), float(bx), float(by), float(bk),
-                    float(cx), float(cy), float(ck), maps[d], none, False, uv, material,
+                    float(cx), float(cy), float(ck), target, none, False, uv, material,
                     has_alpha, texels, levels, level_count,
                 )  # fmt: skip

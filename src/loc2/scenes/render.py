@@ -19,7 +19,7 @@ from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.frames import heading_to_rotation
 from loc2.scenes.light import Light, build_light_field
 from loc2.scenes.mesh import Mesh
-from loc2.scenes.packed import PackedMesh, pack, paint_seen
+from loc2.scenes.packed import PackedMesh, fill_seen, pack
 from loc2.scenes.raster import draw_cube, draw_parallel, draw_perspective
 from loc2.scenes.resolve import resolve_aerial, resolve_ground
 
@@ -130,7 +130,7 @@ def render_ground(
         light: the illumination.
         shadow_radii_m: half the widths of the sun's shadow maps, finest first, metres.
     """
-    packed = pack(mesh, paint=False) if isinstance(mesh, Mesh) else mesh
+    packed = pack(mesh, fill=False) if isinstance(mesh, Mesh) else mesh
     origin = np.asarray(position, np.float64)
     lit = build_light_field(packed, light, origin, shadow_radii_m)
     offset = (packed.vertices - origin).astype(np.float32)
@@ -140,7 +140,7 @@ def render_ground(
     else:
         samples = _cube_samples(packed, offset, camera, rays)
     if isinstance(mesh, Mesh):
-        paint_seen(packed, mesh.materials, samples)
+        fill_seen(packed, mesh.materials, samples)
     rgb = np.empty((camera.height, camera.width, 3), np.float32)
     distance = np.empty((camera.height, camera.width), np.float32)
     classes = np.empty((camera.height, camera.width), np.uint8)
@@ -185,7 +185,7 @@ def render_aerial(
             orthophotos made with a terrain model show buildings.
         terrain: heights of the ground that stays in place when the rest leans; None is z = 0.
     """
-    packed = pack(mesh, paint=False) if isinstance(mesh, Mesh) else mesh
+    packed = pack(mesh, fill=False) if isinstance(mesh, Mesh) else mesh
     middle = np.asarray(center, np.float64)
     screen = _aerial_screen(
         packed.vertices, middle, width, height, meters_per_pixel, rotation_deg, lean, terrain
@@ -193,7 +193,7 @@ def render_aerial(
     fine = (screen * np.array([2.0, 2.0, 1.0])).astype(np.float32)
     samples = draw_parallel(packed, fine, 2 * width, 2 * height)
     if isinstance(mesh, Mesh):
-        paint_seen(packed, mesh.materials, samples)
+        fill_seen(packed, mesh.materials, samples)
     inside = (
         (screen[:, 0] > 0) & (screen[:, 0] < width) & (screen[:, 1] > 0) & (screen[:, 1] < height)
     )

@@ -39,6 +39,11 @@ def pyramid_levels(height: int, width: int) -> Int32:
     return np.array([(o, h, w) for o, (h, w) in zip(offsets, sizes, strict=True)], np.int32)
 
 
+def texel_count(levels: Int32) -> int:
+    """Return the number of texels of all mip levels."""
+    return int((levels[:, 1] * levels[:, 2]).sum())
+
+
 def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
     """Return all mip levels of a texture, one after another.
 
@@ -51,7 +56,7 @@ def build_pyramid(texture: UInt8, alpha: UInt8 | None) -> tuple[UInt8, Int32]:
         Levels halve down to one texel; masks become the share that is present.
     """
     levels = pyramid_levels(*texture.shape[:2])
-    texels = np.empty((int(levels[-1].prod() + levels[-1, 0]), 4), np.uint8)
+    texels = np.empty((texel_count(levels), 4), np.uint8)
     fill_pyramid(texture, alpha, levels, texels)
     return texels, levels
 
