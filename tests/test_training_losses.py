@@ -128,15 +128,25 @@ def test_wrong_poses_are_wrong() -> None:
     assert ((away >= config.near_min_m - 1e-4) | (turn.abs() >= config.near_min_deg - 1e-3)).all()
 
 
-def test_depth_loss_ignores_masked_cells_and_can_ignore_scale() -> None:
+def test_depth_loss_is_the_relative_error_within_the_mask() -> None:
     truth = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 3, 4, dtype=torch.bool)
     mask[:, 0] = False
-    predicted = truth + 0.5
-    predicted[:, 0] = float("nan")
-    torch.testing.assert_close(depth_loss(predicted, truth, mask), torch.tensor([0.5, 0.5]))
-    torch.testing.assert_close(depth_loss(predicted, truth, mask, 1.0), torch.zeros(2))
+    for ratio, expected in ((1.5, 0.5), (0.4, 0.6), (2.0, 1.0), (8.0, 1.0 + 2 * math.log(4))):
+        predicted = truth + math.log(ratio)
+        predicted[:, 0] = float("nan")
+        loss = depth_loss(predicted, truth, mask)
+        torch.testing.assert_close(loss, torch.full((2,), expected))
     assert torch.equal(depth_loss(predicted, truth, torch.zeros_like(mask)), torch.zeros(2))
+
+
+def test_depth_loss_pulls_far_too_great_ranges_back() -> None:
+    predicted = torch.full((1, 2, 2), 5.0, requires_grad=True)
+    mask = torch.ones(1, 2, 2, dtype=torch.bool)
+    (gradient,) = torch.autograd.grad(
+        depth_loss(predicted, torch.zeros(1, 2, 2), mask).sum(), predicted
+    )
+    assert (gradient > 0).all()
 
 
 def test_validity_loss_and_masked_mean() -> None:

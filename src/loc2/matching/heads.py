@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +19,9 @@ class HeadConfig(BaseModel):
         num_layers: residual 3x3 layers.
         descriptor_dim: channels of a descriptor.
         dropout: share of feature channels dropped while training.
+        column_heads: attention heads along the columns of the ground image after each residual
+            layer, 0 for none. What stands on the ground is as far away as its foot, which lies
+            further down the same column than a 3x3 layer sees.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +30,13 @@ class HeadConfig(BaseModel):
     num_layers: int = Field(default=3, ge=0)
     descriptor_dim: int = Field(default=64, ge=4)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
+    column_heads: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _divisible(self) -> Self:
+        if self.column_heads and self.hidden_dim % self.column_heads:
+            raise ValueError("hidden_dim must be a multiple of column_heads")
+        return self
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,30 @@ class _ResidualLayer(nn.Module):
         return out
 
 
+class _ColumnAttention(nn.Module):
+    """Every cell looks at all cells above and below it."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.GroupNorm(8, dim)
+        self.qkv = nn.Conv2d(dim, 3 * dim, 1)
+        self.out = nn.Conv2d(dim, dim, 1)
+        # Zero to start with: the layer is then the identity.
+        nn.init.zeros_(self.out.weight)
+        if self.out.bias is not None:
+            nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, dim, rows, cols = x.shape
+        split = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, -1, rows, cols)
+        query, key, value = split.permute(1, 0, 5, 2, 4, 3).unbind(0)  # (B, cols, heads, rows, d)
+        seen = functional.scaled_dot_product_attention(query, key, value)
+        gathered = seen.permute(0, 2, 4, 3, 1).reshape(batch, dim, rows, cols)
+        out: Tensor = x + self.out(gathered)
+        return out
+
+
 def _pad(x: Tensor, wrap: bool) -> Tensor:
     """Pad one cell on each side; a full panorama wraps around left and right."""
     x = functional.pad(x, (1, 1, 0, 0), mode="circular" if wrap else "replicate")
@@ -71,9 +106,17 @@ class ResidualConvHead(nn.Module):
         out_dim: output channels.
         config: sizes.
         skip_dim: leading output channels that also get the linear skip.
+        column_heads: heads of the attention along columns, 0 for none.
     """
 
-    def __init__(self, feature_dim: int, out_dim: int, config: HeadConfig, skip_dim: int) -> None:
+    def __init__(
+        self,
+        feature_dim: int,
+        out_dim: int,
+        config: HeadConfig,
+        skip_dim: int,
+        column_heads: int = 0,
+    ) -> None:
         super().__init__()
         self.skip_dim = skip_dim
         self.drop = nn.Dropout2d(config.dropout)
@@ -81,6 +124,10 @@ class ResidualConvHead(nn.Module):
         self.reduce = nn.Conv2d(feature_dim, config.hidden_dim, 1)
         self.layers = nn.ModuleList(
             _ResidualLayer(config.hidden_dim) for _ in range(config.num_layers)
+        )
+        self.columns = nn.ModuleList(
+            _ColumnAttention(config.hidden_dim, column_heads)
+            for _ in range(config.num_layers if column_heads else 0)
         )
         self.norm = nn.GroupNorm(8, config.hidden_dim)
         self.out = nn.Conv2d(config.hidden_dim, out_dim, 1)
@@ -104,8 +151,10 @@ class ResidualConvHead(nn.Module):
         """Map (B, C, h, w) features to (B, out_dim, h, w); ``wrap`` joins left and right edges."""
         features = self.drop(features)
         hidden = self.reduce(features)
-        for layer in self.layers:
+        for depth, layer in enumerate(self.layers):
             hidden = layer(hidden, wrap)
+            if self.columns:
+                hidden = self.columns[depth](hidden)
         out: Tensor = self.out(functional.gelu(self.norm(hidden)))
         skipped: Tensor = self.skip(features)
         return torch.cat((out[:, : self.skip_dim] + skipped, out[:, self.skip_dim :]), dim=1)
@@ -125,7 +174,11 @@ class GroundHead(nn.Module):
         # One channel each: weight logit, log range ratio, validity logit. Rays enter the head
         # because elevation says most about range and weight.
         self.net = ResidualConvHead(
-            feature_dim + 3, config.descriptor_dim + 3, config, config.descriptor_dim
+            feature_dim + 3,
+            config.descriptor_dim + 3,
+            config,
+            config.descriptor_dim,
+            config.column_heads,
         )
 
     def forward(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:

@@ -5,6 +5,8 @@ Nothing here loops over the batch; a sample with nothing to learn from gives zer
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -154,27 +156,24 @@ def voting_loss(scores: Tensor, sharpness: Tensor | float) -> Tensor:
     return logits.logsumexp(-1) - logits[:, 0]
 
 
-def depth_loss(
-    log_ratio: Tensor, true_log_ratio: Tensor, mask: Tensor, scale_invariant: float = 0.0
-) -> Tensor:
-    """Compare predicted and true range, both over camera height, on a logarithmic scale.
+def depth_loss(log_ratio: Tensor, true_log_ratio: Tensor, mask: Tensor) -> Tensor:
+    """Compare predicted and true range by the relative error, which is what lifting suffers from.
+
+    Beyond twice the true range the error grows with the logarithm of the ratio only, so that single
+    cells beside an edge do not outweigh all others and yet have a gradient.
 
     Args:
-        log_ratio: (B, h, w) predicted logarithms.
+        log_ratio: (B, h, w) predicted logarithms of range over camera height.
         true_log_ratio: (B, h, w) true logarithms.
         mask: (B, h, w) bool, cells with a true range.
-        scale_invariant: share of the error that is measured after the best scale for the sample.
 
     Returns:
-        (B,) mean absolute differences.
+        (B,) mean relative errors.
     """
     difference = torch.where(mask, log_ratio - true_log_ratio, torch.zeros_like(log_ratio))
-    shared = masked_mean(difference, mask)[:, None, None]
-    absolute = masked_mean(difference.abs(), mask)
-    if not scale_invariant:
-        return absolute
-    relative = masked_mean((difference - shared).abs(), mask)
-    return (1 - scale_invariant) * absolute + scale_invariant * relative
+    limit = math.log(2.0)
+    near = torch.expm1(difference.clamp_max(limit)).abs()
+    return masked_mean(near + 2 * (difference - limit).clamp_min(0), mask)
 
 
 def validity_loss(logit: Tensor, valid: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ class ObjectiveConfig(BaseModel):
     Attributes:
         correspondence: factor of the contrast of true correspondences.
         voting: factor of the contrast of poses.
-        depth: factor of the error of the logarithm of range.
+        depth: factor of the relative error of range.
+        depth_limit_m: farther points do not count in it, metres.
         validity: factor of the cross entropy of "has depth".
-        scale_invariant: share of the depth error taken after the best scale of the image.
         points: ground cells drawn for each loss and sample.
         temperature: at the start; it is learned.
         sharpness: of the posterior at the start; it is learned.
@@ -57,8 +57,8 @@ class ObjectiveConfig(BaseModel):
     correspondence: float = Field(default=1.0, ge=0)
     voting: float = Field(default=0.5, ge=0)
     depth: float = Field(default=0.5, ge=0)
+    depth_limit_m: float = Field(default=60.0, gt=0)
     validity: float = Field(default=0.1, ge=0)
-    scale_invariant: float = Field(default=0.5, ge=0, le=1)
     points: int = Field(default=320, ge=8)
     temperature: float = Field(default=0.07, gt=0)
     sharpness: float = Field(default=30.0, gt=0)
@@ -190,9 +190,10 @@ class Objective(Trainable):
         if description.log_range_ratio is not None and description.valid_logit is not None:
             distance = cells.points_m.norm(dim=1)
             known = cells.has_depth & cells.exact[:, None, None]
+            known = known & (distance < config.depth_limit_m)
             truth = torch.log(distance.clamp_min(0.1) / cells.camera_height_m[:, None, None])
             predicted = description.log_range_ratio.float()
-            add("depth", config.depth, depth_loss(predicted, truth, known, config.scale_invariant))
+            add("depth", config.depth, depth_loss(predicted, truth, known))
             entropy = validity_loss(description.valid_logit.float(), cells.has_depth)
             add("validity", config.validity, entropy * cells.exact)
         return {"loss": total, **parts}
