@@ -20,10 +20,10 @@ def _range_of(head: GroundHead, features: Tensor) -> Tensor:
 
 def _head(column_heads: int) -> GroundHead:
     torch.manual_seed(3)
-    config = HeadConfig(hidden_dim=16, num_layers=1, descriptor_dim=4, column_heads=column_heads)
+    config = HeadConfig(hidden_dim=16, num_layers=2, descriptor_dim=4, column_heads=column_heads)
     head = GroundHead(DIM, config)
     for name, parameter in head.named_parameters():
-        torch.nn.init.normal_(parameter, std=1.0 if "columns" in name else 0.3)
+        torch.nn.init.normal_(parameter, std=1.0 if "column" in name else 0.3)
     return head
 
 
@@ -45,7 +45,7 @@ def test_untrained_attention_changes_nothing() -> None:
     plain, attending = _head(0), _head(4)
     attending.load_state_dict(plain.state_dict(), strict=False)
     for name, parameter in attending.named_parameters():
-        if name.startswith("net.columns.0.out"):
+        if name.startswith("net.column.out"):
             torch.nn.init.zeros_(parameter)
     with torch.no_grad():
         torch.testing.assert_close(_range_of(plain, features), _range_of(attending, features))

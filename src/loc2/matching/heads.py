@@ -19,9 +19,9 @@ class HeadConfig(BaseModel):
         num_layers: residual 3x3 layers.
         descriptor_dim: channels of a descriptor.
         dropout: share of feature channels dropped while training.
-        column_heads: attention heads along the columns of the ground image after each residual
-            layer, 0 for none. What stands on the ground is as far away as its foot, which lies
-            further down the same column than a 3x3 layer sees.
+        column_heads: heads of an attention along the columns of the ground image before the last
+            residual layer, 0 for none. What stands on the ground is as far away as its foot, which
+            lies further down the same column than 3x3 layers see.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -125,10 +125,7 @@ class ResidualConvHead(nn.Module):
         self.layers = nn.ModuleList(
             _ResidualLayer(config.hidden_dim) for _ in range(config.num_layers)
         )
-        self.columns = nn.ModuleList(
-            _ColumnAttention(config.hidden_dim, column_heads)
-            for _ in range(config.num_layers if column_heads else 0)
-        )
+        self.column = _ColumnAttention(config.hidden_dim, column_heads) if column_heads else None
         self.norm = nn.GroupNorm(8, config.hidden_dim)
         self.out = nn.Conv2d(config.hidden_dim, out_dim, 1)
         # A zero residual makes the untrained head a projection of the features, so training
@@ -151,10 +148,12 @@ class ResidualConvHead(nn.Module):
         """Map (B, C, h, w) features to (B, out_dim, h, w); ``wrap`` joins left and right edges."""
         features = self.drop(features)
         hidden = self.reduce(features)
-        for depth, layer in enumerate(self.layers):
+        for layer in self.layers[:-1]:
             hidden = layer(hidden, wrap)
-            if self.columns:
-                hidden = self.columns[depth](hidden)
+        if self.column is not None:
+            hidden = self.column(hidden)
+        for layer in self.layers[-1:]:
+            hidden = layer(hidden, wrap)
         out: Tensor = self.out(functional.gelu(self.norm(hidden)))
         skipped: Tensor = self.skip(features)
         return torch.cat((out[:, : self.skip_dim] + skipped, out[:, self.skip_dim :]), dim=1)
