@@ -12,7 +12,9 @@ matches instead.
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -153,6 +155,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--published", action="store_true")
     parser.add_argument("--f9", action="store_true")
+    parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     if arguments.f9:
         f9()
@@ -184,6 +187,7 @@ def main() -> None:
             for e, b, w in zip(evidence, bev, weights, strict=True)
         ]
 
+    results: dict[str, dict[str, float]] = {}
     for name, run in (
         ("RANSAC, fixed scale", lambda: run_ransac(1.0)),
         ("RANSAC, free scale", lambda: run_ransac((0.2, 5.0))),
@@ -196,6 +200,7 @@ def main() -> None:
             math.dist((f.pose.east_m, f.pose.north_m), s.position_m.tolist())
             for f, s in zip(found, samples, strict=True)
         ]
+        results[name] = {"seconds": round(seconds, 4), "largest_error_m": round(max(errors), 3)}
         print(f"{name}: {seconds:.3f} s a sample, position error {max(errors):.2f} m at most")
     if arguments.published:
         start = time.perf_counter()
@@ -212,9 +217,13 @@ def main() -> None:
             float((t - s.position_m).norm())
             for t, s in zip(found.translation, samples, strict=True)
         ]
-        print(
-            f"published loop: {seconds:.2f} s a sample, position error {max(errors):.2f} m at most"
-        )
+        name = "published loop"
+        results[name] = {"seconds": round(seconds, 4), "largest_error_m": round(max(errors), 3)}
+        print(f"{name}: {seconds:.2f} s a sample, position error {max(errors):.2f} m at most")
+    if arguments.output is not None:
+        machine = f"{platform.machine()}, {torch.get_num_threads()} threads, {device}"
+        record = {"machine": machine, "batch": arguments.batch, "results": results}
+        arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import platform
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +136,12 @@ def main() -> None:
         results[name] = {key: round(value, 4) for key, value in found.items()}
         print(name, results[name], flush=True)
     if arguments.output is not None:
-        record = {"solver": arguments.solver, "trials": arguments.trials, "results": results}
+        record = {
+            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+            "solver": arguments.solver,
+            "trials": arguments.trials,
+            "results": results,
+        }
         arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 

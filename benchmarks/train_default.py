@@ -19,12 +19,14 @@ from loc2.training.augment import AugmentConfig
 from loc2.training.cache import CacheConfig, build_cache
 from loc2.training.config import DataConfig, OptimConfig, RunConfig, TrainConfig
 from loc2.training.images import ImageAugmentConfig
+from loc2.training.objective import ObjectiveConfig
+from loc2.training.poses import PoseSampling
 from loc2.training.run import train
 from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
-VALIDATION = (100_000, 64)
-TRAINING = ((200_000, 500), (200_500, 500), (201_000, 230))
+VALIDATION = (100_000, 40)
+TRAINING = ((300_000, 500), (300_500, 500), (301_000, 500))
 """First seeds and numbers of scenes."""
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     log = logging.getLogger("train_default")
     options = SceneOptions(
         textures=arguments.textures,
-        pinhole_share=0.2,
+        pinhole_share=0.3,
         cropped_share=0.3,
         meters_per_pixel=(0.09, 0.18),
         max_offset=0.12,
@@ -53,7 +55,10 @@ def main() -> None:
     folders = {name: arguments.output / f"cache_{name}" for name in ranges}
     config = TrainConfig(
         model=ModelConfig(
-            blocks=(8, 11), head=HeadConfig(hidden_dim=160), aerial_turns=4, default_depth="flat"
+            blocks=(8, 11),
+            panorama_cell_deg=4.0,
+            head=HeadConfig(hidden_dim=160, column_heads=4),
+            aerial_turns=2,
         ),
         data=DataConfig(
             scenes=0,
@@ -62,6 +67,7 @@ def main() -> None:
             validation_caches={"scenes": folders["validation"]},
         ),
         augmentation=AugmentConfig(window_cells=38),
+        objective=ObjectiveConfig(voting=1.0, poses=PoseSampling(flipped=64, along=64)),
         optim=OptimConfig(
             epochs=9,
             batch_size=8,
