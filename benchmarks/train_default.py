@@ -41,6 +41,7 @@ def main() -> None:
     options = SceneOptions(
         textures=arguments.textures,
         pinhole_share=0.3,
+        ground_width=1120,
         cropped_share=0.3,
         meters_per_pixel=(0.09, 0.18),
         max_offset=0.12,

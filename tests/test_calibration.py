@@ -141,6 +141,7 @@ def test_statistics_tell_a_found_pose_from_chance() -> None:
         )
     good, bad = results
     assert good.peak_mass > bad.peak_mass and good.peak_height > bad.peak_height
+    assert good.evidence > bad.evidence
     assert good.spread_m < bad.spread_m and good.second_mode < bad.second_mode
     assert good.inlier_share == pytest.approx(0.5, abs=0.01)
     assert good.azimuth_spread > 0.7 and 0 < good.inside <= 1

@@ -24,7 +24,7 @@ CORRECT_M, CORRECT_DEG = 5.0, 10.0
 """An answer is right when both its errors are smaller."""
 
 _FOLDS = 5
-_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Statistics:
         spread_deg: logarithm of its root mean square turn from the pose.
         peak_height: by how many standard deviations the evidence at the pose exceeds that of
             random poses; logarithm.
+        evidence: by how much it exceeds theirs in units of the posterior's own logarithm; logarithm.
         peak_gap: by how many it exceeds the second mode's; logarithm.
         rivalry: t-statistic of the lead over the other modes, between -5 and 5.
         inlier_share: share of the matches' weight that agrees with the pose.
@@ -53,6 +54,7 @@ class Statistics:
     spread_m: float
     spread_deg: float
     peak_height: float
+    evidence: float
     peak_gap: float
     rivalry: float
     inlier_share: float
@@ -127,6 +129,7 @@ def statistics(
         spread_m=0.5 * math.log(float(spread_m) + 0.01),
         spread_deg=0.5 * math.log(float(spread_deg) + 0.01),
         peak_height=math.log1p(max(height, 0.0)),
+        evidence=math.log1p(max(first.score - posterior.chance_mean, 0.0)),
         peak_gap=math.log1p(max(gap, 0.0)),
         rivalry=min(max(posterior.rivalry, -5.0), 5.0),
         inlier_share=float(agreeing.sum() / total),
