@@ -38,7 +38,7 @@ class Statistics:
         spread_deg: logarithm of its root mean square turn from the pose.
         peak_height: by how many standard deviations the evidence at the pose exceeds that of
             random poses; logarithm.
-        evidence: by how much it exceeds theirs in units of the posterior's own logarithm; logarithm.
+        evidence: by how many units of the posterior's exponent it exceeds theirs; logarithm.
         peak_gap: by how many it exceeds the second mode's; logarithm.
         rivalry: t-statistic of the lead over the other modes, between -5 and 5.
         inlier_share: share of the matches' weight that agrees with the pose.
