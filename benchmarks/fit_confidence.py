@@ -41,7 +41,7 @@ from loc2.pose.confidence import ConfidenceModel, Statistics, fit_confidence
 from loc2.scenes.pairs import SceneOptions
 
 FIT_SEED, JUDGE_SEED = 910_000_000, 920_000_000
-STYLES = 8  # scenes of one style are this many seeds apart
+STYLES = 10  # scenes of one style are this many seeds apart
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,8 @@ class Furniture:
         Args:
             a: (2,) start.
             b: (2,) end.
-            kind: ``boards``, ``rails``, ``wall``, ``hedge``, or None for the neighbourhood's own.
+            kind: ``boards``, ``rails``, ``wall``, ``hedge``, ``wire`` (posts and wires), ``guard``
+                (a steel guard rail), or None for the neighbourhood's own.
         """
         kind = kind or self._fence_kind
         length = float(np.hypot(*(b - a)))
@@ -142,18 +143,24 @@ class Furniture:
         count = max(1, int(length / 4))
         points = a + (b - a) * np.linspace(0, 1, count + 1)[:, None]
         z = self._hills.at(points)
-        height = {"boards": 1.7, "rails": 1.1, "wall": 1.2, "hedge": 1.4}[kind]
+        height = {"boards": 1.7, "rails": 1.1, "wall": 1.2, "hedge": 1.4, "wire": 1.2,
+                  "guard": 0.7}[kind]  # fmt: skip
         height *= float(self._rng.uniform(0.75, 1.2))
         if kind == "hedge":
             self._hedge_row(points, z, height)
             return
-        if kind == "rails":
-            for level in (0.45, 0.95):
-                low, high = z + height * level - 0.06, z + height * level + 0.06
-                self._strip(points, low, high, 0.02, SemanticClass.FENCE, (0.35, 0.3, 0.25))
+        if kind in ("rails", "wire", "guard"):
+            levels, half, tint = {
+                "rails": ((0.45, 0.95), 0.06, (0.35, 0.3, 0.25)),
+                "wire": ((0.35, 0.65, 0.95), 0.012, (0.2, 0.19, 0.18)),
+                "guard": ((0.8,), 0.15, (0.45, 0.46, 0.47)),
+            }[kind]
+            for level in levels:
+                low, high = z + height * level - half, z + height * level + half
+                self._strip(points, low, high, 0.02, SemanticClass.FENCE, tint)
             for point, foot in zip(points, z, strict=True):
                 self._out.box((*point, foot), (0.1, 0.1, height), 0.0, self._plain,
-                              SemanticClass.FENCE, (0.35, 0.3, 0.25))  # fmt: skip
+                              SemanticClass.FENCE, tint)  # fmt: skip
             return
         semantic = SemanticClass.WALL if kind == "wall" else SemanticClass.FENCE
         thick = 0.22 if kind == "wall" else 0.05

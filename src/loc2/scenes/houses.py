@@ -27,8 +27,8 @@ _WALL_PAINTS: tuple[Tint, ...] = (
     (0.5, 0.42, 0.35), (0.9, 0.85, 0.6), (0.55, 0.6, 0.5), (0.8, 0.55, 0.45), (0.3, 0.32, 0.35),
 )  # fmt: skip
 _ROOF_PAINTS: tuple[Tint, ...] = (
-    (0.9, 0.9, 0.9), (0.5, 0.5, 0.52), (0.28, 0.29, 0.32), (0.55, 0.25, 0.2), (0.3, 0.42, 0.34),
-    (0.75, 0.68, 0.55), (0.35, 0.4, 0.5),
+    (0.9, 0.9, 0.9), (0.5, 0.5, 0.52), (0.28, 0.29, 0.32), (0.5, 0.32, 0.27), (0.34, 0.41, 0.36),
+    (0.75, 0.68, 0.55), (0.38, 0.4, 0.46), (0.62, 0.61, 0.58), (0.42, 0.4, 0.37),
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _rectangle(boxes: tuple[Box, ...]) -> tuple[Float64, float, float]:
 
 
 def _house(rng: np.random.Generator, kind: str, room_m: float) -> FloorPlan:
-    width = float(np.clip(room_m - rng.uniform(2.5, 7), 7.5, 19))
+    width = float(np.clip(room_m - rng.uniform(1.5, 6), 7.5, 20))
     depth = float(rng.uniform(7.5, 12.5))
     storeys = 1 if kind == "bungalow" and rng.random() < 0.8 else int(rng.choice([1, 2]))
     eave = 2.6 * storeys + float(rng.uniform(0.1, 0.6))
@@ -228,11 +228,19 @@ class Raiser:
         color = color * np.exp(self._rng.normal(size=3) * 0.03) * np.exp(self._rng.normal() * 0.12)
         return float(color[0]), float(color[1]), float(color[2])
 
+    def _weathered(self, roof: Texture, tint: Tint) -> Tint:
+        """Return the tint that takes a share of the colour out of a roof, as sun and dirt do."""
+        fade = float(self._rng.uniform(0.1, 0.9))
+        grey = (float(roof.mean.mean()) / np.maximum(roof.mean, 0.01)) ** fade
+        color = np.array(tint) * grey
+        return float(color[0]), float(color[1]), float(color[2])
+
     def _skin(self, kind: str) -> Skin:
         rng = self._rng
         wall = self._pick(self._panels if kind in ("warehouse", "barn") else self._walls)
         light = float(wall.mean.mean()) > 0.35
         roof, roof_tint = self._pick(self._roofs), self._tint(_ROOF_PAINTS, 0.25)
+        roof_tint = self._weathered(roof, roof_tint)
         if kind in ("warehouse", "barn"):
             roof, roof_tint = self._pick(self._metal), self._tint(_ROOF_PAINTS, 0.6)
         if kind in _FLAT_ROOFED:

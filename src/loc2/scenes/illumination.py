@@ -61,9 +61,11 @@ def draw_light(rng: np.random.Generator, skies: Skies, *, from_above: bool) -> L
         from_above: true for orthophotos, which are taken around noon on clear days.
     """
     azimuth = float(rng.uniform(0, 360))
+    low_sun = from_above and rng.random() < 0.3
     elevation = float(
-        rng.uniform(28, 68) if from_above else np.degrees(np.arcsin(rng.uniform(0.2, 0.95)))
-    )
+        rng.uniform(18, 34) if low_sun else rng.uniform(30, 66) if from_above
+        else np.degrees(np.arcsin(rng.uniform(0.2, 0.95)))
+    )  # fmt: skip
     clouds = float(rng.beta(0.6, 0.8)) * (0.3 if from_above else 1.0)
     haze = float(rng.exponential(0.0006))
     bounce = float(rng.uniform(0.12, 0.3))
@@ -80,10 +82,18 @@ def draw_light(rng: np.random.Generator, skies: Skies, *, from_above: bool) -> L
             rng, clouds=1.0 if covered else clouds, sun_azimuth_deg=azimuth,
             sun_elevation_deg=elevation, width=256 if from_above else 512,
         )  # fmt: skip
-        low, high = (2.2, 4.6) if from_above else (1.6, 3.6)
+        sky = _paler(sky, float(rng.uniform(0.1, 0.75)))
+        low, high = (2.4, 5.2) if from_above else (1.8, 4.2)
         strength = 0.0 if covered else float(rng.uniform(low, high)) * (1 - 0.4 * clouds)
         if covered and rng.random() < 0.4:
             strength = float(rng.uniform(0.1, 0.8))
     warm = float(np.clip((35 - elevation) / 35, 0, 1)) * float(rng.uniform(0.3, 1.0))
     color = (strength, strength * (0.95 - 0.15 * warm), strength * (0.87 - 0.35 * warm))
     return Light(sky, azimuth, elevation, color, bounce, haze)
+
+
+def _paler(sky: Sky, share: float) -> Sky:
+    """Return the sky with a share of its colour and of its darkness taken, as by thin haze."""
+    grey = sky.radiance.mean(2, keepdims=True)
+    pale = np.maximum(grey, 0.6 * float(np.median(grey[len(grey) // 4 : len(grey) // 2])))
+    return Sky(sky.radiance + (pale - sky.radiance) * np.float32(share))

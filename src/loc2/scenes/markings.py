@@ -51,8 +51,10 @@ def draw_rules(rng: np.random.Generator, style: Style) -> LineRules:
     width = float(rng.uniform(0.09, 0.15))
     if style.markings == "us":
         dash = (3.0, 9.0)
-        return LineRules("yellow" if rng.random() < 0.85 else "white", dash, dash, width,
-                         bool(rng.random() < 0.6), "white", 0.65, "line",
+        rural = style.network == "rural"
+        return LineRules("yellow" if rng.random() < 0.9 else "white", dash, dash, width,
+                         bool(rng.random() < (0.92 if rural else 0.5)), "white",
+                         0.6 if rural else 0.65, "line",
                          str(rng.choice(["pair", "ladder", "bars"])))  # fmt: skip
     if style.markings == "au":
         dash = (3.0, 9.0) if rng.random() < 0.6 else (9.0, 3.0)
@@ -135,11 +137,10 @@ def _along(
     width, phase = rules.line_m, float(rng.uniform(0, 12))
     double = rng.random() < rules.double
     solid = double or rng.random() < 0.15
-    drive = half - road.parking_m
     edges = rules.edges and (road.level == 0 or rng.random() < 0.3)
     centre = rules.centre if road.median_m == 0 else "white"
     inner = road.median_m / 2
-    lane_m = (drive - inner) / road.lanes
+    lane_m = road.lane_m
     for start, end in parts:
         if road.median_m >= 1.0:
             for side in (1, -1):
@@ -162,7 +163,8 @@ def _along(
                 painter.broken("white", line, left, start, end, width, rules.lane_dash, phase)
         if edges:
             for side in (1, -1):
-                left = side * (half - (0.3 if rules.edge_channel == "yellow" else 0.45))
+                inset = 0.3 if rules.edge_channel == "yellow" else 0.45
+                left = side * (half - (road.shoulder_m or inset))
                 painter.line(rules.edge_channel, line, left, start, end, width * 0.9)
                 if rules.edge_channel == "yellow" and rng.random() < 0.5:
                     painter.line("yellow", line, left - side * 0.22, start, end, width * 0.9)

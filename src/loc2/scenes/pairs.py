@@ -239,8 +239,7 @@ def draw_viewpoint(rng: np.random.Generator, world: World) -> Viewpoint:
         side = 1 if world.style.drives_on_left else -1
         if rng.random() < 0.12:
             side = -side
-        inner = road.median_m / 2
-        lane_m = (road.width_m / 2 - road.parking_m - inner) / road.lanes
+        inner, lane_m = road.median_m / 2, road.lane_m
         lane = int(rng.integers(road.lanes))
         left = side * (inner + (lane + 0.5) * lane_m) + float(rng.normal() * 0.35)
         if walking:

@@ -38,6 +38,7 @@ class Road:
         verge_m: strip between carriageway and pavement.
         pavement_m: width of the pavements.
         bulb_m: radius of the turning head at the end, 0 for none.
+        shoulder_m: paved strip outside the edge lines of rural roads.
     """
 
     line: Polyline
@@ -53,6 +54,13 @@ class Road:
     verge_m: float = 0.0
     pavement_m: float = 1.5
     bulb_m: float = 0.0
+    shoulder_m: float = 0.0
+
+    @property
+    def lane_m(self) -> float:
+        """Width of a lane."""
+        outside = self.parking_m + self.shoulder_m + self.median_m / 2
+        return (self.width_m / 2 - outside) / self.lanes
 
 
 @dataclass(eq=False)
@@ -136,20 +144,30 @@ class _Grower:
         main = level == 0
         width = float(rng.uniform(*(style.main_width_m if main else style.side_width_m)))
         median = 0.0
-        if main and rng.random() < style.median:
+        rural = style.network == "rural"
+        divided = main and rng.random() < style.median
+        if divided and rural:
+            median = float(rng.choice([4.0, 8.0, 12.0, 18.0]))
+            width = 2 * float(rng.uniform(8.0, 11.5)) + median
+        elif divided:
             median = float(rng.choice([0.6, 1.5, 3.0, 6.0, 9.0]))
             width = max(width, 9.0) * float(rng.uniform(1.2, 1.8)) + median
-        rural = style.network == "rural"
-        paved = not (rural and rng.random() < (0.12 if main else 0.6))
+        rough = 0.0 if divided else style.unpaved * (0.2 if main else 1.0)
+        paved = not rng.random() < rough
         if not main and not rural and rng.random() < 0.02:
             paved = False
         marked = paved and (main or rng.random() > style.unmarked)
-        if main and rng.random() < style.unmarked * 0.5:
+        if main and not divided and rng.random() < style.unmarked * (0.3 if rural else 0.5):
             marked = False
         half = (width - median) / 2
         lanes, parking = 1, 0.0
-        if half > 9.0 or (half > 6.2 and rng.random() < 0.7):
+        if rural:
+            lanes = 2 if divided else 1
+        elif half > 9.0 or (half > 6.2 and rng.random() < 0.7):
             lanes = min(int((half - 0.5) // 3.1), 3)
+        shoulder = 0.0
+        if rural and main and paved:
+            shoulder = float(np.clip(half - lanes * rng.uniform(3.1, 3.8), 0.12, 3.2))
         spare = half - lanes * 3.2
         if spare > 1.9 and not rural:
             parking = min(spare, 2.4)
@@ -165,6 +183,7 @@ class _Grower:
             line, width, level, median, paved, marked, lanes, parking,
             kerb=self.kerb and paved, pavements=pavements if paved else (False, False),
             verge_m=self.verge_m, pavement_m=self.pavement_m,
+            shoulder_m=shoulder,
         )  # fmt: skip
 
     def _walk(self, start: Float64, heading: float, length: float, bend: float) -> Float64:

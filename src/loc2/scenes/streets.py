@@ -172,7 +172,7 @@ def _paint_areas(
     if not roads[0].kerb:
         for road in roads:
             if road.paved and road.level < 9:
-                shoulder = _ribbon(road, road.width_m / 2 + float(rng.uniform(0.3, 1.6)))
+                shoulder = _ribbon(road, road.width_m / 2 + float(rng.uniform(0.3, 2.6)))
                 surface = palette.gravel() if rng.random() < 0.6 else palette.bare()
                 plan.add(edges_of(rings_of(shoulder)), plan.surface(surface), VERGE)
     plan.add(edges_of(rings_of(pavement)), plan.surface(palette.paving()), PAVEMENT)
@@ -181,6 +181,8 @@ def _paint_areas(
     for road, shape in list(zip(roads, shapes, strict=True))[::-1]:
         if not road.paved:
             surface = palette.dirt_road()
+        elif road.median_m > 3.0 and not road.kerb and rng.random() < 0.4:
+            surface = palette.concrete(SemanticClass.ROAD)
         elif rng.random() < 0.35 or road.level == 0:
             surface = palette.asphalt()
         elif rng.random() < 0.04:
@@ -190,6 +192,8 @@ def _paint_areas(
         own = shape.intersection(carriage)
         plan.add(edges_of(rings_of(own)), plan.surface(surface), CARRIAGEWAY)
     island = palette.lawn() if green else palette.paving()
+    if max(r.median_m for r in roads) > 3.0 and not roads[0].kerb:
+        island = palette.meadow() if rng.random() < 0.7 else palette.bare()
     plan.add(edges_of(rings_of(islands)), plan.surface(island), CARRIAGEWAY)
 
 

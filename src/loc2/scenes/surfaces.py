@@ -64,13 +64,13 @@ def mix(a: Rgb, b: Rgb, share: float) -> Rgb:
 
 
 _SOILS: dict[str, Rgb] = {
-    "brown": (122, 98, 74),
-    "tan": (178, 152, 116),
-    "red": (156, 104, 74),
-    "grey": (140, 132, 118),
+    "brown": (118, 99, 80),
+    "tan": (170, 150, 122),
+    "red": (152, 109, 86),
+    "grey": (138, 131, 119),
 }
-_GREENS: tuple[Rgb, ...] = ((84, 102, 48), (96, 112, 56), (74, 96, 46), (104, 116, 66))
-_STRAWS: tuple[Rgb, ...] = ((168, 150, 104), (150, 132, 92), (182, 164, 120))
+_GREENS: tuple[Rgb, ...] = ((84, 97, 56), (94, 105, 62), (72, 88, 50), (102, 110, 72), (88, 92, 62))
+_STRAWS: tuple[Rgb, ...] = ((164, 149, 114), (146, 131, 99), (176, 161, 126), (132, 122, 96))
 
 
 class Palette:
@@ -88,7 +88,7 @@ class Palette:
         self.dry = float(rng.uniform(*style.dry))
         self._green = jitter(rng, _GREENS[int(rng.integers(len(_GREENS)))], 0.1, 0.05)
         self._straw = jitter(rng, _STRAWS[int(rng.integers(len(_STRAWS)))], 0.08, 0.03)
-        self._asphalt = float(rng.uniform(78, 150))
+        self._asphalt = float(rng.uniform(88, 162))
         self._asphalt_tone = np.exp(rng.normal(size=3) * np.array([0.03, 0.008, 0.035]))
         self._concrete = jitter(rng, (176, 170, 158), 0.1, 0.02)
 
@@ -100,8 +100,8 @@ class Palette:
         color = (float(r), float(g), float(b))
         return Surface(
             "asphalt", color, mix(color, (150, 142, 130), float(rng.uniform(0.1, 0.45))), semantic,
-            mottle_m=float(rng.uniform(25, 60)), mottle=float(rng.uniform(0.15, 0.5)),
-            grain=float(rng.uniform(0.25, 0.8)),
+            mottle_m=float(rng.uniform(25, 60)), mottle=float(rng.uniform(0.25, 0.8)),
+            grain=float(rng.uniform(0.3, 0.9)),
         )  # fmt: skip
 
     def concrete(self, semantic: SemanticClass = SemanticClass.PAVEMENT) -> Surface:
@@ -161,9 +161,9 @@ class Palette:
         color = jitter(rng, self._green, 0.09, 0.04)
         striped = rng.random() < 0.15
         return Surface(
-            "grass", color, mix(color, self._straw, float(rng.uniform(0.1, 0.45))),
+            "grass", color, mix(color, self._straw, float(rng.uniform(0.2, 0.7))),
             SemanticClass.TERRAIN, soft=True, mottle_m=float(rng.uniform(18, 60)),
-            mottle=float(rng.uniform(0.3, 0.9)), straw=jitter(rng, self._straw, 0.06), dry=dry,
+            mottle=float(rng.uniform(0.5, 1.3)), straw=jitter(rng, self._straw, 0.06), dry=dry,
             rows_m=float(rng.uniform(0.9, 1.6)) if striped else 0.0,
             rows_deg=float(rng.uniform(0, 180)), rows=0.07,
         )  # fmt: skip
@@ -198,8 +198,9 @@ class Palette:
         """Litter under trees."""
         rng = self._rng
         color = jitter(rng, mix((108, 92, 66), self.soil_rgb, float(rng.uniform(0, 0.6))), 0.15)
+        grown = mix(self._green, self._straw, self.dry)
         return Surface(
-            "litter", color, mix(mix(self._green, self._straw, self.dry), color, 0.3),
+            "litter", color, mix(grown, color, float(rng.random())),
             SemanticClass.TERRAIN, soft=True, mottle_m=40, mottle=1.0, grain=1.2,
         )  # fmt: skip
 
@@ -213,14 +214,14 @@ class Palette:
             color = jitter(rng, self.soil_rgb, 0.15)
             return Surface(
                 "soil", color, mix(color, self._straw, 0.4), SemanticClass.TERRAIN, soft=True,
-                mottle_m=blotch_m, mottle=0.7, rows_m=rows_m, rows_deg=deg, rows=rows,
+                mottle_m=blotch_m, mottle=1.0, rows_m=rows_m, rows_deg=deg, rows=rows,
             )  # fmt: skip
-        green = jitter(rng, (70, 104, 42) if kind < 0.65 else self._green, 0.2, 0.06)
+        green = jitter(rng, (74, 98, 50) if kind < 0.65 else self._green, 0.18, 0.05)
         if kind > 0.85:
             green = jitter(rng, self._straw, 0.12)
         return Surface(
             "grass", green, mix(green, self._straw, 0.35), SemanticClass.TERRAIN, soft=True,
-            mottle_m=blotch_m, mottle=0.6, grain=0.8, straw=self._straw,
+            mottle_m=blotch_m, mottle=0.9, grain=0.8, straw=self._straw,
             dry=float(np.clip(self.dry - 0.1 + rng.normal() * 0.2, 0, 1)),
             rows_m=rows_m, rows_deg=deg, rows=rows,
         )  # fmt: skip

@@ -8,10 +8,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from loc2.scenes.banks import Banks, draw_banks, sample_banks
 from loc2.scenes.builder import quad_mesh
 from loc2.scenes.mesh import Material, Mesh, SemanticClass
 from loc2.scenes.polyline import Float64
 from loc2.scenes.raster2d import Grid
+from loc2.scenes.roads import Network
 
 HILLS_FROM_M = 260.0
 
@@ -34,6 +36,26 @@ class Hills:
         self._size = relief_m * np.array([0.05, 0.1, 0.22, 0.45, 0.6]) * rng.uniform(0.4, 1.2, 5)
         self._far_m = far_m
         self._far_phase = rng.uniform(0, 2 * math.pi, 3)
+        self._banks: Banks | None = None
+
+    @property
+    def banked(self) -> bool:
+        """Whether there are slopes beside the main road, which want a finer mesh."""
+        return self._banks is not None
+
+    @property
+    def slopes(self) -> list[Float64]:
+        """(K, 2) rings of the faces of cuts."""
+        return [] if self._banks is None else self._banks.slopes
+
+    def add_banks(self, rng: np.random.Generator, network: Network) -> None:
+        """Raise or sink the land beside the main road: cuts and embankments.
+
+        Args:
+            rng: source.
+            network: the roads; side roads stay on their level.
+        """
+        self._banks = draw_banks(rng, network)
 
     def __call__(
         self, east: NDArray[np.floating], north: NDArray[np.floating]
@@ -43,6 +65,8 @@ class Hills:
         z = np.zeros(x.shape)
         for i in range(5):
             z += self._size[i] * np.sin(self._k[0, i] * x + self._k[1, i] * y + self._phase[i])
+        if self._banks is not None:
+            z += sample_banks(self._banks.heights, x, y)
         distance = np.asarray(np.hypot(x, y))
         far = np.asarray(distance > HILLS_FROM_M)
         if far.any():

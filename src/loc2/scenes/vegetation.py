@@ -1,13 +1,14 @@
 """Trees, shrubs and hedges: trunks, branches and crowns of leafy cut-out cards.
 
-A tree is a prototype of its species, drawn once for a world, of which many copies stand about,
+A tree is a prototype of its species, one of a few drawn once, of which many copies stand about,
 turned, stretched and tinted. Cards far from the camera are fewer and larger.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +22,31 @@ Float64 = NDArray[np.float64]
 TREE = SemanticClass.TREE
 
 HEIGHTS_M: dict[str, tuple[float, float]] = {
-    "broadleaf": (5, 14), "spreading": (7, 14), "conifer": (6, 18), "eucalypt": (7, 20),
+    "broadleaf": (5, 17), "spreading": (7, 18), "conifer": (6, 18), "eucalypt": (7, 20),
     "poplar": (9, 20), "palm": (5, 13), "bush": (0.8, 3.0), "dead": (5, 12), "tuft": (0.25, 0.8),
+    "spruce": (8, 24), "pine": (9, 24), "birch": (6, 16), "ash": (8, 20),
 }  # fmt: skip
 """Usual heights of each species, metres."""
 
-EVERGREEN = frozenset({"conifer", "eucalypt", "palm", "bush", "tuft"})
+EVERGREEN = frozenset({"conifer", "eucalypt", "palm", "bush", "tuft", "spruce", "pine"})
+SPIRES = frozenset({"conifer", "spruce"})
+_STRAIGHT = SPIRES | {"poplar"}  # one stem from the foot to the tip
 
 LEAF_RGB: dict[str, tuple[float, float, float]] = {
-    "broadleaf": (0.075, 0.12, 0.03), "spreading": (0.06, 0.1, 0.028),
-    "conifer": (0.03, 0.06, 0.025), "eucalypt": (0.085, 0.105, 0.05),
-    "poplar": (0.08, 0.13, 0.035), "palm": (0.07, 0.11, 0.03), "bush": (0.07, 0.11, 0.035),
-    "dead": (0.08, 0.07, 0.06), "tuft": (0.13, 0.14, 0.06),
+    "broadleaf": (0.072, 0.105, 0.034), "spreading": (0.056, 0.085, 0.028),
+    "conifer": (0.028, 0.054, 0.028), "eucalypt": (0.08, 0.094, 0.052),
+    "poplar": (0.076, 0.118, 0.04), "palm": (0.07, 0.11, 0.03), "bush": (0.07, 0.1, 0.04),
+    "dead": (0.08, 0.07, 0.06), "tuft": (0.13, 0.14, 0.06), "spruce": (0.024, 0.046, 0.028),
+    "pine": (0.038, 0.06, 0.032), "birch": (0.082, 0.112, 0.038), "ash": (0.054, 0.086, 0.03),
 }  # fmt: skip
 """Linear colours of leaves in summer."""
+
+_RADIUS = {"spreading": 0.42, "eucalypt": 0.3, "bush": 0.5, "dead": 0.3, "pine": 0.19,
+           "birch": 0.15, "ash": 0.2}  # fmt: skip
+_BASE = {"pine": (0.45, 0.64), "birch": (0.25, 0.48), "ash": (0.2, 0.45)}
+_THICK = {"spreading": 0.034, "bush": 0.012, "conifer": 0.02, "spruce": 0.012, "pine": 0.013,
+          "birch": 0.009, "ash": 0.013}  # fmt: skip
+"""Of a tree one unit high: reach of the crown, where it begins, radius of the trunk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,14 +62,15 @@ class Prototype:
     """
 
     species: str
-    wood: tuple[Mesh, Mesh, Mesh]
+    wood: tuple[Mesh, ...]
     crowns: tuple[Mesh, ...]
     cores: tuple[Mesh, ...]
     twigs: Mesh | None
 
 
-CARDS = (110, 48, 20)
+CARDS = (110, 48, 20, 9)
 """Cards of a crown by level of detail."""
+LEVELS = len(CARDS)
 
 
 def draw_prototype(rng: np.random.Generator, species: str, library: TextureLibrary) -> Prototype:
@@ -76,25 +89,38 @@ def draw_prototype(rng: np.random.Generator, species: str, library: TextureLibra
         twigs = _card_mesh(rng, centres[:45], outward[:45], size[:45] * 1.3, bare, hang=False)
     if species == "dead":
         return Prototype(species, wood, (), (), twigs)
-    kind = {"conifer": "needles", "eucalypt": "slender"}.get(species, "broad")
-    material = leaf_material(rng, kind)
+    kind = {"conifer": "needles", "spruce": "needles", "pine": "needles", "eucalypt": "slender"}
+    hang = species in SPIRES or species == "eucalypt"
+    material = leaf_material(rng, kind.get(species, "broad"))
     crowns = []
     for count in CARDS:
         grow = np.sqrt(CARDS[0] / count) * (0.92 if count < CARDS[0] else 1.0)
-        crowns.append(
-            _card_mesh(rng, centres[:count], outward[:count], size[:count] * grow, material,
-                       hang=species in ("conifer", "eucalypt"))
-        )  # fmt: skip
+        grow = min(grow, 1.9 if species in SPIRES else 2.6)
+        cards = centres[:count], outward[:count], size[:count] * grow
+        crowns.append(_card_mesh(rng, *cards, material, hang))
     cores: tuple[Mesh, ...] = ()
-    if species != "eucalypt" or rng.random() < 0.4:
+    if species in SPIRES:
+        cores = tuple(_spire(lobes, material, level) for level in range(LEVELS))
+    elif species != "eucalypt" or rng.random() < 0.4:
         shrink = 0.5 if species == "eucalypt" else 0.72
         large = lobes[np.argsort(-lobes[:, 3])]
-        far = [_whole(lobes)] if species not in ("conifer", "poplar") else large[:4:2]
+        far = [_whole(lobes)] if species != "poplar" else large[:4:2]
         cores = tuple(
             merge([_blob(lobe, shrink, material, level) for lobe in picked])
-            for level, picked in enumerate((large[:6], large[:4], far))
+            for level, picked in enumerate((large[:6], large[:4], far, far))
         )
     return Prototype(species, wood, tuple(crowns), cores, twigs)
+
+
+INDIVIDUALS = 8
+"""Individuals of each species, from which every world takes some."""
+
+
+@lru_cache(maxsize=512)
+def individual(species: str, index: int, library: TextureLibrary) -> Prototype:
+    """Return one of the ``INDIVIDUALS`` of a species, drawn once for all worlds of a process."""
+    rng = np.random.default_rng([311, list(HEIGHTS_M).index(species), index])
+    return draw_prototype(rng, species, library)
 
 
 def _whole(lobes: Float64) -> Float64:
@@ -107,19 +133,22 @@ def _whole(lobes: Float64) -> Float64:
 
 def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
     """Return (K, 5) spheres (x, y, z, radius across, radius up) of a crown of unit height."""
-    if species == "conifer":
-        z = np.linspace(0.14, 0.9, 7)
-        width = float(rng.uniform(0.14, 0.24))
-        r = width * (1.0 - z) / 0.86 + 0.015
-        return np.stack((0 * z, 0 * z, z, r, 0 * z + 0.09), -1), 0.95
+    if species in SPIRES:
+        wide = species == "conifer"
+        low = float(rng.uniform(0.06, 0.16) if wide else rng.uniform(0.04, 0.24))
+        z = np.linspace(low, 0.92, 7)
+        width = float(rng.uniform(0.14, 0.24) if wide else rng.uniform(0.08, 0.15))
+        r = width * ((1.0 - z) / (1.0 - low)) ** rng.uniform(0.75, 1.1)
+        r = r * np.exp(rng.normal(size=7) * 0.12) + 0.012
+        away = rng.normal(size=(2, 7)) * 0.12 * r
+        return np.stack((away[0], away[1], z, r, 0 * z + 0.09), -1), 0.95
     if species == "poplar":
         z = np.linspace(0.18, 0.86, 5)
         r = float(rng.uniform(0.09, 0.14)) * np.sin(np.linspace(0.7, 2.6, 5))
         return np.stack((0 * z, 0 * z, z, r, 0 * z + 0.14), -1), 0.8
     count = {"spreading": 9, "eucalypt": 11, "bush": 4}.get(species, 9)
-    radius = {"spreading": 0.42, "eucalypt": 0.3, "bush": 0.5, "dead": 0.3}.get(species, 0.27)
-    radius *= float(rng.uniform(0.8, 1.25))
-    base = float(rng.uniform(0.1, 0.34))  # where the crown begins
+    radius = _RADIUS.get(species, 0.27) * float(rng.uniform(0.8, 1.25))
+    base = float(rng.uniform(*_BASE.get(species, (0.1, 0.34))))  # where the crown begins
     middle = {"spreading": 0.66, "eucalypt": 0.7, "bush": 0.45}.get(species, 0.53 + base / 2)
     angle = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2.4
     away = radius * rng.uniform(0.3, 0.85, count)
@@ -138,23 +167,22 @@ def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
 
 def _wood(
     rng: np.random.Generator, species: str, lobes: Float64, top: float, bark: Material
-) -> tuple[Mesh, Mesh, Mesh]:
+) -> tuple[Mesh, ...]:
     """Return trunk and branches by level of detail."""
-    out, trunk = MeshBuilder(), MeshBuilder()
-    thick = {"spreading": 0.034, "bush": 0.012, "conifer": 0.02}.get(species, 0.024)
-    thick *= float(rng.uniform(0.8, 1.3))
+    out, trunk, far = MeshBuilder(), MeshBuilder(), MeshBuilder()
+    thick = _THICK.get(species, 0.024) * float(rng.uniform(0.8, 1.3))
     tint = (1.0, 1.0, 1.0)
-    if species == "eucalypt":
-        pale = float(rng.uniform(1.2, 2.8))
+    if species in ("eucalypt", "birch"):
+        pale = float(rng.uniform(1.2, 2.8) if species == "eucalypt" else rng.uniform(2.0, 3.4))
         tint = (pale, pale * 0.96, pale * 0.88)
     lean = np.array([*rng.normal(size=2) * 0.03, 0.0])
-    fork = (
-        np.array([0.0, 0.0, top * (0.45 if species not in ("conifer", "poplar") else 1.0)]) + lean
-    )
-    taper = 0.6 if species != "conifer" else 0.15
+    high = 1.0 if species in _STRAIGHT else 0.9 if species in ("pine", "birch", "ash") else 0.45
+    fork = np.array([0.0, 0.0, top * high]) + lean
+    taper = 0.15 if species in SPIRES else 0.6
     out.tube((0, 0, -0.03), fork, thick, thick * taper, bark, TREE, tint, sides=6, repeat_m=0.15)
     trunk.tube((0, 0, -0.03), fork, thick, thick * taper, bark, TREE, tint, sides=4, repeat_m=0.15)
-    if species not in ("conifer", "poplar", "bush"):
+    far.tube((0, 0, -0.03), fork, thick, thick * taper, bark, TREE, tint, sides=3, repeat_m=0.15)
+    if species not in _STRAIGHT and species != "bush":
         for lobe in lobes:
             end = lobe[:3] * np.array([0.9, 0.9, 1.0])
             out.tube(fork, end, thick * 0.4, thick * 0.08, bark, TREE, tint, sides=4, repeat_m=0.15)
@@ -163,8 +191,8 @@ def _wood(
                     tip = end + rng.normal(size=3) * lobe[3] * np.array([0.7, 0.7, 0.5])
                     start = fork + (end - fork) * rng.uniform(0.4, 1.0)
                     out.tube(start, tip, thick * 0.16, thick * 0.03, bark, TREE, tint, 3, 0.15)
-    coarse = trunk.build()
-    return out.build(), coarse, coarse
+    near, coarse = trunk.build(), far.build()
+    return out.build(), near, coarse, coarse
 
 
 def _cards(
@@ -186,7 +214,9 @@ def _cards(
     outward = outward * 0.6 + way * 0.5
     outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
     total = np.sqrt((share * np.pi * 3).sum() / count)
-    size = np.full(count, total * {"conifer": 0.75, "eucalypt": 0.8}.get(species, 0.85))
+    size = np.full(
+        count, total * {"conifer": 0.75, "spruce": 0.8, "eucalypt": 0.8}.get(species, 0.85)
+    )
     return centres, outward, size * rng.uniform(0.75, 1.3, count)
 
 
@@ -222,6 +252,28 @@ def _blob(lobe: Float64, shrink: float, material: Material, level: int) -> Mesh:
     solid = _solid(material)
     shade = np.full((len(quads), 3), 0.45)
     return quad_mesh(quads, uv, solid, np.full(len(quads), TREE, np.uint8), shade, normals)
+
+
+def _spire(lobes: Float64, material: Material, level: int) -> Mesh:
+    """Return the dark heart of a spire: a star-shaped cone, of two stages when seen from near."""
+    sides = 8 if level < 2 else 6
+    angle = np.linspace(0, 2 * np.pi, sides + 1) + lobes[0, 3] * 40
+    star = np.where(np.arange(sides + 1) % 2, 0.62, 1.0)
+    way = np.stack((np.cos(angle), np.sin(angle)), -1)
+    low = float(lobes[0, 2]) - 0.03
+    stages = [(low, 0.78 * lobes[:3, 3].max()), (0.99, 0.0)]
+    if level < 2:
+        stages.insert(1, (0.55, 0.62 * float(np.interp(0.55, lobes[:, 2], lobes[:, 3]))))
+    rings = [np.concatenate((way * (star * r)[:, None], np.full((sides + 1, 1), z)), 1)
+             for z, r in stages]  # fmt: skip
+    quads = np.concatenate([
+        np.stack((a[:-1], a[1:], b[1:], b[:-1]), 1) for a, b in itertools.pairwise(rings)
+    ])  # fmt: skip
+    normals = np.concatenate((quads[..., :2] * 6.0, np.full((*quads.shape[:2], 1), 0.35)), -1)
+    uv = np.stack((quads[..., 0] + quads[..., 1] * 0.5, quads[..., 2]), -1) * 6.0
+    shade = np.full((len(quads), 3), 0.5 if level < 2 else 0.7)
+    kinds = np.full(len(quads), TREE, np.uint8)
+    return quad_mesh(quads, uv, _solid(material), kinds, shade, normals)
 
 
 @cache
@@ -274,7 +326,7 @@ def _palm(rng: np.random.Generator, bark: Material, library: TextureLibrary) -> 
     crown = quad_mesh(quads, uv, material, np.full(2 * count, TREE, np.uint8),
                       np.ones((2 * count, 3)), normals)  # fmt: skip
     wood = out.build()
-    return Prototype("palm", (wood, wood, wood), (crown, crown, crown), (), None)
+    return Prototype("palm", (wood,) * LEVELS, (crown,) * LEVELS, (), None)
 
 
 def _tuft(rng: np.random.Generator) -> Prototype:
@@ -289,13 +341,14 @@ def _tuft(rng: np.random.Generator) -> Prototype:
     normals = np.broadcast_to(np.array([0.0, 0.0, 1.0]), (3, 4, 3))
     crown = quad_mesh(quads, uv, material, np.full(3, SemanticClass.TERRAIN, np.uint8),
                       np.ones((3, 3)), normals)  # fmt: skip
-    return Prototype("tuft", (crown, crown, crown), (crown, crown, crown), (), None)
+    return Prototype("tuft", (crown,) * LEVELS, (crown,) * LEVELS, (), None)
 
 
 def plant(
     prototype: Prototype,
     positions: Float64,
     heights: Float64,
+    widths: Float64,
     angles: Float64,
     tints: Float64,
     detail: int,
@@ -307,12 +360,13 @@ def plant(
         prototype: the individual.
         positions: (N, 3) feet, metres.
         heights: (N,) metres.
+        widths: (N,) factors of the crown's width.
         angles: (N,) turns, radians.
         tints: (N, 3) linear colours of the leaves.
         detail: level of detail, 0 the finest.
         bare: true when the leaves have fallen.
     """
-    scales = np.repeat(heights[:, None], 3, 1)
+    scales = heights[:, None] * np.stack((widths, widths, np.ones(len(widths))), -1)
     parts = []
     if prototype.species != "tuft":
         level = detail if not bare else 0

@@ -19,12 +19,14 @@ from loc2.scenes.builder import MeshBuilder
 from loc2.scenes.furniture import Furniture
 from loc2.scenes.ground import PAINTS, GroundPainter, GroundPlan, Wear
 from loc2.scenes.houses import Raiser
+from loc2.scenes.land import Land
 from loc2.scenes.markings import paint_markings
 from loc2.scenes.mesh import Material, Mesh, SemanticClass, merge
 from loc2.scenes.plots import Inventory, PlotPlanner
 from loc2.scenes.raster2d import Grid
 from loc2.scenes.roads import grow_network
-from loc2.scenes.scenery import Land, add_streetside
+from loc2.scenes.roadside import add_roadsides
+from loc2.scenes.scenery import add_streetside
 from loc2.scenes.streets import build_streets
 from loc2.scenes.styles import Style
 from loc2.scenes.surfaces import Palette
@@ -33,9 +35,11 @@ from loc2.scenes.textures import TextureLibrary
 from loc2.scenes.vegetation import (
     EVERGREEN,
     HEIGHTS_M,
+    INDIVIDUALS,
     LEAF_RGB,
+    LEVELS,
     Prototype,
-    draw_prototype,
+    individual,
     plant,
 )
 from loc2.scenes.vehicles import Car, Garage
@@ -99,6 +103,8 @@ class World:
         relief = float(rngs[1].gamma(1.5, 1.6)) * (1.6 if style.network == "rural" else 1.0)
         far = float(rngs[1].choice([0.0, 6.0, 25.0, 60.0], p=[0.3, 0.35, 0.25, 0.1]))
         self.hills = Hills(rngs[1], relief, far)
+        if style.network == "rural" and rngs[1].random() < style.banks:
+            self.hills.add_banks(rngs[1], self.network)
         palette = Palette(rngs[2], style)
         self._dry = palette.dry
         self.plan = GroundPlan(soil_rgb=palette.soil_rgb)
@@ -112,7 +118,8 @@ class World:
         )  # fmt: skip
         occupied = planner.fill()
         add_streetside(rngs[5], style, self.network, self.streets, planner, self.inventory)
-        land.plant(occupied, self.inventory)
+        add_roadsides(rngs[5], style, self.network, self.streets, planner, self.plan)
+        land.plant(occupied, self.streets, self.inventory)
         paint_wear(rngs[3], self.network, self.streets, self.plan)
         textures = [library.draw(s.pattern, rngs[6]) for s in self.plan.surfaces]
         self._painter = GroundPainter(self.plan, textures, seed)
@@ -204,7 +211,7 @@ class World:
         """
         middle = np.asarray(center, np.float64)
         parts = self._ground(day, middle, aerial)
-        parts += self._plants(day, middle, aerial is not None)
+        parts += self._plants(day, middle, None if aerial is None else aerial[0] / 2)
         cars = [c for c in day.cars if np.abs(c.position - middle).max() < 200]
         heights = self.hills.at(np.array([c.position for c in cars]).reshape(-1, 2))
         parts += self._garage.meshes(cars, heights)
@@ -217,6 +224,8 @@ class World:
         """Paint and shape the ground around a point: squares that grow coarser outwards."""
         grids = self.grids(middle, aerial)
         steps = [2.0, 4.0, 50.0] if aerial is None else [3.0, 20.0]
+        if self.hills.banked:
+            steps[:2] = [1.5, 2.5] if aerial is None else [2.0, 20.0]
         parts, hole = [], None
         for level, (grid, step) in enumerate(zip(grids, steps, strict=True)):
             blank = np.broadcast_to(np.zeros(3, np.uint8), (grid.height, grid.width, 3))
@@ -231,7 +240,11 @@ class World:
             hole = grid
         return parts
 
-    def _plants(self, day: Day, middle: Float64, from_above: bool) -> list[Mesh]:
+    def _plants(self, day: Day, middle: Float64, half_m: float | None) -> list[Mesh]:
+        """Return the trees; ``half_m`` is half the side of an orthophoto, None from the street.
+
+        The more trees stand near, the sooner they lose detail.
+        """
         trees = self.inventory.trees
         if not trees:
             return []
@@ -241,19 +254,24 @@ class World:
         which = np.array([species.index(t.species) for t in trees])
         spots = np.array([t.position for t in trees])
         height = np.array([t.height_m for t in trees])
-        individual = rng.integers(0, 6, len(trees))
+        which_one = rng.integers(0, 6, len(trees))
         angle = rng.uniform(0, 2 * np.pi, len(trees))
+        width = np.exp(rng.normal(size=len(trees)) * 0.14)
         light = np.exp(
-            rng.normal(size=(len(trees), 1)) * 0.22 + rng.normal(size=(len(trees), 3)) * 0.07
+            rng.normal(size=(len(trees), 1)) * 0.26 + rng.normal(size=(len(trees), 3)) * 0.08
         )
         turning = rng.random(len(trees))
         growth = 1.0 + 0.05 * np.random.default_rng(day.seed).normal(size=len(trees))
         z = self.hills.at(spots)
         distance = np.hypot(*(spots - middle).T)
-        detail = np.where(
-            distance < (30 if not from_above else 60), 0, np.where(distance < 75, 1, 2)
-        )
-        seen = distance < (1e9 if not from_above else 130)
+        if half_m is None:
+            limits, seen = (30.0, 75.0, 130.0), ~np.array([t.deep for t in trees])
+        else:
+            limits = (60.0, 90.0, 130.0)
+            seen = np.abs(spots - middle).max(1) < half_m + 22.0
+        crowd = int((seen & (distance < 80.0) & (height > 3.0)).sum())
+        scale = min(1.0, max(200.0 / max(crowd, 1), 0.1) ** 0.5)
+        detail = np.searchsorted(np.array(limits) * scale, distance, side="right")
         parts = []
         for s, name in enumerate(species):
             leaf = np.array(LEAF_RGB[name]) / 0.4 * day.leaf_light
@@ -262,8 +280,8 @@ class World:
                 leaf = leaf * (1 - dry) + np.array([0.36, 0.28, 0.14]) / 0.4 * dry
             gold = np.array([0.22, 0.13, 0.03]) / 0.4
             for p, prototype in enumerate(prototypes[s]):
-                for level in range(3):
-                    mine = (which == s) & (individual % len(prototypes[s]) == p) & seen
+                for level in range(LEVELS):
+                    mine = (which == s) & (which_one % len(prototypes[s]) == p) & seen
                     mine &= detail == level
                     if not mine.any():
                         continue
@@ -274,17 +292,18 @@ class World:
                         tint = tint * (1 - share) + gold * light[mine] * share
                         bare = day.bare
                     feet = np.column_stack((spots[mine], z[mine]))
-                    parts += plant(prototype, feet, height[mine] * growth[mine], angle[mine], tint,
-                                   level, bare)  # fmt: skip
+                    parts += plant(prototype, feet, height[mine] * growth[mine], width[mine],
+                                   angle[mine], tint, level, bare)  # fmt: skip
         return parts
 
     def _prototypes(self, species: str) -> list[Prototype]:
-        """Return the individuals of a species, drawn when first wanted."""
+        """Return the individuals of a species that stand in this world."""
         if species not in self._individuals:
             rng = np.random.default_rng([self._seed, 10, list(HEIGHTS_M).index(species)])
             count = _INDIVIDUALS.get(species, 3)
             self._individuals[species] = [
-                draw_prototype(rng, species, self._library) for _ in range(count)
+                individual(species, int(k), self._library)
+                for k in rng.choice(INDIVIDUALS, count, replace=False)
             ]
         return self._individuals[species]
 
