@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba")
-shapely = pytest.importorskip("shapely")
+pytest.importorskip("shapely")
+
+import shapely
 
 from loc2.scenes.banks import HALF_M, draw_banks, sample_banks
 from loc2.scenes.mesh import SemanticClass
