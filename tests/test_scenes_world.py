@@ -39,7 +39,7 @@ SHARED_TEXTURES = Path(__file__).parents[1].parent / "shared" / "textures"
 
 @pytest.fixture(scope="module")
 def suburb() -> ScenePair:
-    return generate_pair(3, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
+    return generate_pair(5, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
 
 
 def _digest(pair: ScenePair) -> str:
@@ -56,7 +56,7 @@ def test_same_seed_same_pair_in_another_process(suburb: ScenePair) -> None:
     code = (
         "from test_scenes_world import SMALL, _digest; from dataclasses import replace;"
         "from loc2.scenes.pairs import generate_pair;"
-        "print(_digest(generate_pair(3, replace(SMALL, styles=('au-suburb',), cropped_share=0.0))))"
+        "print(_digest(generate_pair(5, replace(SMALL, styles=('au-suburb',), cropped_share=0.0))))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,
@@ -67,7 +67,7 @@ def test_same_seed_same_pair_in_another_process(suburb: ScenePair) -> None:
 
 def test_a_pair_does_not_depend_on_those_made_before(suburb: ScenePair) -> None:
     generate_pair(4, replace(SMALL, styles=("city",)))
-    again = generate_pair(3, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
+    again = generate_pair(5, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
     assert _digest(again) == _digest(suburb)
 
 
@@ -100,9 +100,9 @@ def _layout(seed: int, style: str) -> str:
 @pytest.mark.parametrize(
     ("seed", "style", "expected"),
     [
-        (21, "us-suburb", "44d72ece8816c409"),
-        (22, "city", "2c4567ccb21aca1d"),
-        (23, "countryside", "d194dcd6f6e11d7e"),
+        (21, "us-suburb", "70ff9300648423d2"),
+        (22, "city", "8ce3e520752377f7"),
+        (23, "countryside", "2bdc93d2c0ffc6ef"),
     ],
 )
 def test_geometry_is_the_same_on_every_machine(seed: int, style: str, expected: str) -> None:
@@ -193,6 +193,7 @@ def test_lifting_a_pair_with_its_depth_and_pose_paints_its_orthophoto(suburb: Sc
 def test_landmark_in_a_world_is_where_both_views_should_see_it() -> None:
     """A post put beside the camera of a whole world: 0.5 px in both views, depth within 1 %."""
     world = World(3, STYLES["countryside"], TextureLibrary(None), Garage())
+    world.inventory.trees.clear()  # they would hide the post
     spot, heading_deg, half_m = np.array([4.0, -3.0]), 200.0, 0.15
     z = float(world.hills.at(spot)) + 6.0  # above cars and hedges
     local = torch.tensor([[0.6, 5.0]], dtype=torch.float64)

@@ -62,5 +62,6 @@ def add_farm(planner: PlotPlanner, road: Road, side: int, middle: float, angle: 
         for at in np.arange(-wide / 2, wide / 2, float(rng.uniform(3, 8))):
             planner.tree(planner.quad(frame, at, at, deep + 4, deep + 4)[0])
     for _ in range(rng.poisson(5.0)):
-        spot = planner.quad(frame, *(rng.uniform(-0.6, 0.6, 1).repeat(2) * wide), 0, 0)[0]
+        x = float(rng.uniform(-0.6, 0.6)) * wide
+        spot = planner.quad(frame, x, x, 0, 0)[0]
         planner.tree(spot + rng.normal(size=2) * 6.0, 0.3)

@@ -83,7 +83,7 @@ def draw_light(rng: np.random.Generator, skies: Skies, *, from_above: bool) -> L
             sun_elevation_deg=elevation, width=256 if from_above else 512,
         )  # fmt: skip
         sky = _paler(sky, float(rng.uniform(0.1, 0.75)))
-        low, high = (2.4, 5.2) if from_above else (1.8, 4.2)
+        low, high = (2.2, 4.8) if from_above else (1.6, 3.6)
         strength = 0.0 if covered else float(rng.uniform(low, high)) * (1 - 0.4 * clouds)
         if covered and rng.random() < 0.4:
             strength = float(rng.uniform(0.1, 0.8))

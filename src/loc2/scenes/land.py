@@ -23,7 +23,7 @@ from loc2.scenes.styles import Style, choose
 from loc2.scenes.surfaces import Palette, Surface
 from loc2.scenes.terrain import Hills
 from loc2.scenes.vegetation import HEIGHTS_M
-from loc2.scenes.woods import plant_wood
+from loc2.scenes.woods import plant_woods
 
 REACH_M = 170.0
 PATCH, PATH = 2, 6
@@ -149,16 +149,18 @@ class Land:
         """Plant woods, scattered trees on open land, and lines of trees far away."""
         rng, style = self._rng, self._style
         base_wooded = style.network != "rural" and rng.random() < style.woods * 0.8
-        taken: BaseGeometry = Polygon()
         lots = [Polygon(ring) for ring in inventory.lots]
         clear = shapely.union_all([streets.corridor, self._water, *lots])
+        taken: BaseGeometry = Polygon()
+        woods: list[BaseGeometry] = []
         for kind, patch in self._patches[::-1]:  # later patches cover earlier ones
             shape = patch.difference(taken)
             taken = taken.union(patch)
             if kind in ("woods", "bush"):
-                plant_wood(rng, shape, style.stands, clear, occupied, inventory)
+                woods.append(shape)
             elif kind in ("scrub", "meadow") and rng.random() < 0.5:
                 self._fill(shape, float(rng.uniform(60, 400)), occupied, inventory, 60, True)
+        plant_woods(rng, woods, style.stands, clear, occupied, inventory)
         self._blotches(occupied)
         everywhere = shapely.box(-REACH_M, -REACH_M, REACH_M, REACH_M)
         low, high = (4.1, 5.2) if base_wooded else (4.7, 7.2)

@@ -28,7 +28,7 @@ def draw_ground_look(rng: np.random.Generator, panorama: bool) -> Development:
         blur_px=float(rng.uniform(0.15, 0.5) if sharp else rng.uniform(0.4, 1.0)),
         resolution=float(rng.uniform(0.5, 1.0)) if rng.random() < 0.25 else 1.0,
         noise=float(rng.exponential(0.008)),
-        contrast=float(rng.uniform(1.1, 1.75)),
+        contrast=float(rng.uniform(0.95, 1.45)),
         saturation=float(rng.uniform(0.6, 1.2)),
         sharpening=float(rng.uniform(0.3, 1.3)) if sharp else 0.0,
         jpeg_quality=int(rng.integers(55, 95)),
@@ -47,7 +47,7 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
         return Development(
             exposure_ev=float(np.clip(rng.normal(-0.85, 0.45), -2.0, 0.3)),
             white_balance=_balance(rng, 0.08, 0.03), veil=float(rng.uniform(0.0, 0.015)),
-            blur_px=float(rng.uniform(0.15, 0.5)), contrast=float(rng.uniform(1.3, 2.0)),
+            blur_px=float(rng.uniform(0.15, 0.5)), contrast=float(rng.uniform(1.15, 1.75)),
             saturation=float(rng.uniform(0.5, 1.05)), sharpening=float(rng.uniform(0.6, 2.2)),
             noise=noise, jpeg_quality=quality,
         )  # fmt: skip
@@ -56,7 +56,7 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
             exposure_ev=float(np.clip(rng.normal(-0.7, 0.45), -2.0, 0.3)),
             white_balance=_balance(rng, 0.12, 0.05), veil=float(rng.uniform(0.0, 0.03)),
             veil_rgb=(0.7, 0.85, 1.3), blur_px=float(rng.uniform(0.6, 1.3)),
-            resolution=float(rng.uniform(0.2, 0.7)), contrast=float(rng.uniform(1.4, 2.2)),
+            resolution=float(rng.uniform(0.2, 0.7)), contrast=float(rng.uniform(1.3, 2.0)),
             saturation=float(rng.uniform(0.6, 1.2)), sharpening=float(rng.uniform(0.4, 1.8)),
             noise=noise, jpeg_quality=quality,
         )  # fmt: skip
@@ -67,7 +67,7 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
             white_balance=(float(np.exp(-cold)), 1.0, float(np.exp(cold))),
             veil=float(rng.uniform(0.005, 0.03)), veil_rgb=(0.6, 0.75, 1.6),
             blur_px=float(rng.uniform(0.3, 1.1)), resolution=float(rng.uniform(0.3, 1.0)),
-            contrast=float(rng.uniform(1.8, 2.8)), saturation=float(rng.uniform(0.6, 1.1)),
+            contrast=float(rng.uniform(1.5, 2.3)), saturation=float(rng.uniform(0.6, 1.1)),
             sharpening=float(rng.uniform(0.3, 1.5)), noise=noise, jpeg_quality=quality,
         )  # fmt: skip
     hazy = family == "hazy"
@@ -77,6 +77,6 @@ def draw_aerial_look(rng: np.random.Generator) -> Development:
         veil=float(rng.uniform(0.04, 0.14) if hazy else rng.uniform(0.0, 0.02)),
         veil_rgb=(0.75, 0.9, 1.1), blur_px=float(rng.uniform(0.3, 1.0)),
         resolution=float(rng.uniform(0.35, 1.0)) if rng.random() < 0.35 else 1.0,
-        contrast=float(rng.uniform(1.2, 1.9)), saturation=float(rng.uniform(0.6, 1.15)),
+        contrast=float(rng.uniform(1.1, 1.7)), saturation=float(rng.uniform(0.6, 1.15)),
         sharpening=float(rng.uniform(0.0, 1.2)), noise=noise, jpeg_quality=quality,
     )  # fmt: skip

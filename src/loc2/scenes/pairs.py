@@ -196,7 +196,10 @@ def generate_pair(seed: int, options: SceneOptions | None = None) -> ScenePair:
     pano = isinstance(camera, Equirectangular)
     ground_look = draw_ground_look(below_rng, pano)
     ground_rgb = develop(ground.rgb, ground_look, below_rng, panorama=pano)
-    aerial_rgb = develop(above.rgb, draw_aerial_look(above_rng), above_rng)
+    above_look = draw_aerial_look(above_rng)
+    wooded = float((above.classes == SemanticClass.TREE).mean())  # exposed for open land
+    above_look = replace(above_look, exposure_ev=above_look.exposure_ev - 1.5 * wooded)
+    aerial_rgb = develop(above.rgb, above_look, above_rng)
     return ScenePair(
         seed=seed,
         style=style,

@@ -108,7 +108,7 @@ class Palette:
         """Cast concrete or slabs, as for pavements and drives."""
         rng = self._rng
         color = jitter(rng, self._concrete, 0.07, 0.015)
-        pattern = "concrete" if rng.random() < 0.5 else "slabs"
+        pattern = "concrete" if semantic == SemanticClass.ROAD or rng.random() < 0.5 else "slabs"
         return Surface(
             pattern, color, mix(color, (120, 112, 98), float(rng.uniform(0.2, 0.6))), semantic,
             mottle_m=24, mottle=0.4,
@@ -201,7 +201,7 @@ class Palette:
         grown = mix(self._green, self._straw, self.dry)
         return Surface(
             "litter", color, mix(grown, color, float(rng.random())),
-            SemanticClass.TERRAIN, soft=True, mottle_m=40, mottle=1.0, grain=1.2,
+            SemanticClass.TERRAIN, soft=True, mottle_m=40, mottle=1.1, grain=0.7,
         )  # fmt: skip
 
     def field(self) -> Surface:

@@ -33,17 +33,17 @@ SPIRES = frozenset({"conifer", "spruce"})
 _STRAIGHT = SPIRES | {"poplar"}  # one stem from the foot to the tip
 
 LEAF_RGB: dict[str, tuple[float, float, float]] = {
-    "broadleaf": (0.072, 0.105, 0.034), "spreading": (0.056, 0.085, 0.028),
-    "conifer": (0.028, 0.054, 0.028), "eucalypt": (0.08, 0.094, 0.052),
-    "poplar": (0.076, 0.118, 0.04), "palm": (0.07, 0.11, 0.03), "bush": (0.07, 0.1, 0.04),
-    "dead": (0.08, 0.07, 0.06), "tuft": (0.13, 0.14, 0.06), "spruce": (0.024, 0.046, 0.028),
-    "pine": (0.038, 0.06, 0.032), "birch": (0.082, 0.112, 0.038), "ash": (0.054, 0.086, 0.03),
+    "broadleaf": (0.083, 0.11, 0.049), "spreading": (0.065, 0.09, 0.041),
+    "conifer": (0.034, 0.056, 0.034), "eucalypt": (0.089, 0.101, 0.065),
+    "poplar": (0.088, 0.124, 0.056), "palm": (0.082, 0.115, 0.047), "bush": (0.08, 0.106, 0.054),
+    "dead": (0.085, 0.077, 0.068), "tuft": (0.142, 0.15, 0.082), "spruce": (0.029, 0.048, 0.032),
+    "pine": (0.044, 0.064, 0.04), "birch": (0.092, 0.119, 0.055), "ash": (0.062, 0.09, 0.042),
 }  # fmt: skip
 """Linear colours of leaves in summer."""
 
-_RADIUS = {"spreading": 0.42, "eucalypt": 0.3, "bush": 0.5, "dead": 0.3, "pine": 0.19,
+_RADIUS = {"spreading": 0.42, "eucalypt": 0.3, "bush": 0.5, "dead": 0.3, "pine": 0.15,
            "birch": 0.15, "ash": 0.2}  # fmt: skip
-_BASE = {"pine": (0.45, 0.64), "birch": (0.25, 0.48), "ash": (0.2, 0.45)}
+_BASE = {"pine": (0.35, 0.58), "birch": (0.25, 0.48), "ash": (0.2, 0.45)}
 _THICK = {"spreading": 0.034, "bush": 0.012, "conifer": 0.02, "spruce": 0.012, "pine": 0.013,
           "birch": 0.009, "ash": 0.013}  # fmt: skip
 """Of a tree one unit high: reach of the crown, where it begins, radius of the trunk."""
@@ -152,7 +152,7 @@ def _lobes(rng: np.random.Generator, species: str) -> tuple[Float64, float]:
     middle = {"spreading": 0.66, "eucalypt": 0.7, "bush": 0.45}.get(species, 0.53 + base / 2)
     angle = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2.4
     away = radius * rng.uniform(0.3, 0.85, count)
-    high = {"spreading": 0.16, "eucalypt": 0.26}.get(species, (1.0 - base) / 2 * 0.85)
+    high = {"spreading": 0.16, "eucalypt": 0.26, "pine": 0.24}.get(species, (1.0 - base) / 2 * 0.85)
     z = middle + rng.uniform(-0.9, 0.85, count) * high
     away *= np.sqrt(np.clip(1.0 - ((z - middle) / (1.5 * high)) ** 2, 0.15, 1.0))
     size = radius * rng.uniform(0.38, 0.7, count) * (0.75 if species == "eucalypt" else 1.0)
@@ -170,7 +170,7 @@ def _wood(
 ) -> tuple[Mesh, ...]:
     """Return trunk and branches by level of detail."""
     out, trunk, far = MeshBuilder(), MeshBuilder(), MeshBuilder()
-    thick = _THICK.get(species, 0.024) * float(rng.uniform(0.8, 1.3))
+    thick = _THICK.get(species, 0.017) * float(rng.uniform(0.8, 1.3))
     tint = (1.0, 1.0, 1.0)
     if species in ("eucalypt", "birch"):
         pale = float(rng.uniform(1.2, 2.8) if species == "eucalypt" else rng.uniform(2.0, 3.4))
@@ -250,7 +250,7 @@ def _blob(lobe: Float64, shrink: float, material: Material, level: int) -> Mesh:
     quads = lobe[:3] + normals * shrink * lobe[[3, 3, 4]]
     uv = np.stack((quads[..., 0] + quads[..., 1] * 0.5, quads[..., 2]), -1) * 6.0
     solid = _solid(material)
-    shade = np.full((len(quads), 3), 0.45)
+    shade = np.full((len(quads), 3), 0.58)
     return quad_mesh(quads, uv, solid, np.full(len(quads), TREE, np.uint8), shade, normals)
 
 
@@ -271,7 +271,7 @@ def _spire(lobes: Float64, material: Material, level: int) -> Mesh:
     ])  # fmt: skip
     normals = np.concatenate((quads[..., :2] * 6.0, np.full((*quads.shape[:2], 1), 0.35)), -1)
     uv = np.stack((quads[..., 0] + quads[..., 1] * 0.5, quads[..., 2]), -1) * 6.0
-    shade = np.full((len(quads), 3), 0.5 if level < 2 else 0.7)
+    shade = np.full((len(quads), 3), 0.62 if level < 2 else 0.75)
     kinds = np.full(len(quads), TREE, np.uint8)
     return quad_mesh(quads, uv, _solid(material), kinds, shade, normals)
 

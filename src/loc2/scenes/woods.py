@@ -29,29 +29,41 @@ STANDS: dict[str, tuple[Choice, tuple[float, float]]] = {
 """Species with their shares, and the height of the canopy, of each kind of wood."""
 
 
-def plant_wood(
-    rng: np.random.Generator, shape: BaseGeometry, stands: Choice, streets: BaseGeometry,
+def plant_woods(
+    rng: np.random.Generator, shapes: list[BaseGeometry], stands: Choice, clear: BaseGeometry,
     occupied: Occupancy, inventory: Inventory,
 ) -> None:  # fmt: skip
-    """Plant a wood.
+    """Plant woods, each with its own species and height.
 
     Args:
         rng: source.
-        shape: the area, metres.
+        shapes: their areas, which may touch, metres.
         stands: kinds of woods with weights.
-        streets: roads, which give the wood edges.
+        clear: roads, plots and water, which give the woods edges.
         occupied: where nothing may stand.
         inventory: receives the trees.
     """
+    reach = shapely.box(-REACH_M, -REACH_M, REACH_M, REACH_M)
+    edge = clear.buffer(float(rng.uniform(0.5, 3.0)), quad_segs=3)
+    beyond = shapely.box(-400, -400, 400, 400).difference(reach)
+    inner = shapely.union_all([beyond, *shapes]).buffer(0.5).difference(edge).simplify(0.4)
+    inner = inner.buffer(-DEEP_M, quad_segs=2)
+    shapely.prepare(inner)
+    for shape in shapes:
+        own = shape.intersection(reach).difference(edge).simplify(0.4)
+        if not own.is_empty:
+            _plant(rng, own, inner, stands, occupied, inventory)
+
+
+def _plant(
+    rng: np.random.Generator, shape: BaseGeometry, inner: BaseGeometry, stands: Choice,
+    occupied: Occupancy, inventory: Inventory,
+) -> None:  # fmt: skip
+    """Plant one wood; ``inner`` is what lies deep in all of them."""
     species, (low, high) = STANDS[choose(rng, stands)]
     canopy = float(rng.uniform(low, high))
-    spacing = max(canopy * float(rng.uniform(0.19, 0.3)), 2.6)
-    shape = shape.intersection(shapely.box(-REACH_M, -REACH_M, REACH_M, REACH_M))
-    shape = shape.difference(streets.buffer(float(rng.uniform(0.5, 3.0)))).simplify(0.4)
-    if shape.is_empty:
-        return
-    inner = shape.buffer(-DEEP_M, quad_segs=2)
-    shapely.prepare([shape, inner])
+    spacing = max(canopy * float(rng.uniform(0.2, 0.31)), 2.9)
+    shapely.prepare(shape)
     spots, wave = _spots(rng, shape, spacing, occupied)
     spots = spots[wave > float(rng.uniform(-3.2, -1.6))]  # clearings
     wave = _waves(rng, spots)

@@ -265,13 +265,14 @@ class World:
         z = self.hills.at(spots)
         distance = np.hypot(*(spots - middle).T)
         if half_m is None:
-            limits, seen = (30.0, 75.0, 130.0), ~np.array([t.deep for t in trees])
+            limits, seen = (26.0, 60.0, 110.0), ~np.array([t.deep for t in trees])
         else:
-            limits = (60.0, 90.0, 130.0)
+            limits = (45.0, 70.0, 110.0)
             seen = np.abs(spots - middle).max(1) < half_m + 22.0
         crowd = int((seen & (distance < 80.0) & (height > 3.0)).sum())
-        scale = min(1.0, max(200.0 / max(crowd, 1), 0.1) ** 0.5)
-        detail = np.searchsorted(np.array(limits) * scale, distance, side="right")
+        scale = min(1.0, max(140.0 / max(crowd, 1), 0.1) ** 0.5)
+        coarser = np.searchsorted(np.array(limits) * scale, distance, side="right")
+        detail = np.minimum(coarser + (height < 3.5), LEVELS - 1)
         parts = []
         for s, name in enumerate(species):
             leaf = np.array(LEAF_RGB[name]) / 0.4 * day.leaf_light
