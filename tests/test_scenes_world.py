@@ -216,7 +216,7 @@ def test_landmark_in_a_world_is_where_both_views_should_see_it() -> None:
         Pinhole.from_hfov(320, 240, 80.0, roll_deg=2.0, pitch_deg=-3.0),
     ):
         ground = render_ground(mesh, camera, [*spot, z], heading_deg, light=light)
-        red_rgb = (ground.rgb[0] > 0.5) & (ground.rgb[1] < 0.1)
+        red_rgb = (ground.rgb[0] > 0.5) & (ground.rgb[1] < 0.3)  # half-covered pixels too
         rows, cols = np.nonzero(red_rgb)
         assert len(rows) > 20
         expected, inside = camera.points_to_pixels(point)
