@@ -28,33 +28,10 @@ from loc2.batch.on_ray import run_on_ray
 from loc2.batch.processes import run_here, run_processes
 from loc2.batch.run import PART_ROWS, Batch, Engine, Summary, run_batch
 from loc2.batch.work import Setup
-from loc2.cli.geo_options import (
-    AerialCenter,
-    AerialCrs,
-    Attribution,
-    Bands,
-    IgnoreMetadata,
-    Offline,
-    Radius,
-    Snap,
-    TileCacheFolder,
-    TileSize,
-    Zoom,
-    parse_bands,
-    parse_lat_lon,
-)
+from loc2.cli.geo_options import ImageryOptions, MetersPerPixel
 from loc2.cli.options import Device, Quiet, Seed, Weights
-from loc2.cli.photo_options import (
-    CameraFile,
-    CameraHeight,
-    ElevationBottom,
-    ElevationTop,
-    Hfov,
-    MetersPerPixel,
-    Panorama,
-    Pitch,
-    Roll,
-)
+from loc2.cli.photo_options import CameraOptions
+from loc2.cli.spread import spread
 from loc2.errors import InputError
 from loc2.geo.opening import open_aerial
 from loc2.request import PhotoRequest
@@ -67,7 +44,9 @@ NONE_RIGHT_EXIT = 4
 _RUN = "How it runs"
 
 
+@spread
 def batch(
+    *,
     manifest: Annotated[
         Path, typer.Argument(help="CSV file with a column 'ground', or a folder of photos.")
     ],
@@ -77,26 +56,9 @@ def batch(
         typer.Option(help="Aerial imagery, as for 'localize', for rows that name none."),
     ] = None,
     meters_per_pixel: MetersPerPixel = None,
-    panorama: Panorama = False,
-    elevation_top: ElevationTop = None,
-    elevation_bottom: ElevationBottom = None,
-    hfov: Hfov = None,
-    camera: CameraFile = None,
-    camera_height: CameraHeight = None,
-    roll: Roll = None,
-    pitch: Pitch = None,
+    photo: CameraOptions,
     depth: Annotated[str | None, typer.Option(help="Depth model's name.")] = None,
-    radius: Radius = None,
-    snap: Snap = None,
-    aerial_crs: AerialCrs = None,
-    aerial_center: AerialCenter = None,
-    bands: Bands = None,
-    zoom: Zoom = None,
-    tile_size: TileSize = 256,
-    attribution: Attribution = None,
-    tile_cache: TileCacheFolder = None,
-    offline: Offline = False,
-    ignore_metadata: IgnoreMetadata = False,
+    imagery: ImageryOptions,
     weights: Weights = None,
     device: Device = None,
     seed: Seed = 0,
@@ -152,31 +114,12 @@ def batch(
     if address is not None and engine != "ray":
         raise InputError("--address belongs to --engine ray")
     check_output(output)
-    center = parse_lat_lon("--aerial-center", aerial_center) or (None, None)
     defaults: dict[str, Any] = {
         "aerial": aerial,
         "meters_per_pixel": meters_per_pixel,
-        "projection": "equirectangular" if panorama else None,
-        "elevation_top_deg": elevation_top,
-        "elevation_bottom_deg": elevation_bottom,
-        "hfov_deg": hfov,
-        "roll_deg": roll,
-        "pitch_deg": pitch,
-        "camera_height_m": camera_height,
-        "camera": camera,
+        **photo.fields(),
         "depth": depth,
-        "radius_m": radius,
-        "snap_m": snap,
-        "aerial_latitude_deg": center[0],
-        "aerial_longitude_deg": center[1],
-        "aerial_crs": aerial_crs,
-        "bands": parse_bands(bands),
-        "zoom": zoom,
-        "tile_px": tile_size,
-        "attribution": attribution,
-        "tile_cache": tile_cache,
-        "offline": offline,
-        "ignore_metadata": ignore_metadata,
+        **imagery.fields(),
         "seed": seed,
     }
     defaults = {name: value for name, value in defaults.items() if value is not None}

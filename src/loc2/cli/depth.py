@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -11,8 +12,9 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from loc2.cli.options import Device, Quiet, Weights
-from loc2.cli.photo_options import camera_options
+from loc2.cli.photo_options import CameraOptions
 from loc2.cli.progress import progress_bar
+from loc2.cli.spread import spread
 from loc2.depth.base import DepthModel
 from loc2.depth.check import check_depth, find_depth_files
 from loc2.depth.jobs import DepthOptions, DepthSummary, find_jobs, make_depth
@@ -50,7 +52,9 @@ app = typer.Typer(
 
 
 @app.command("make")
+@spread
 def make(
+    *,
     inputs: Annotated[
         list[Path],
         typer.Argument(help="Images, folders of images, or manifests of pairs (.csv)."),
@@ -70,27 +74,7 @@ def make(
             help="png-mm (range in millimetres, VIGOR), png-256 (z in metres * 256, KITTI) or npz.",
         ),
     ] = "npz",
-    panorama: Annotated[
-        bool, typer.Option("--panorama", help="The images are equirectangular panoramas.")
-    ] = False,
-    elevation_top: Annotated[
-        float | None, typer.Option(help="Elevation of the panoramas' upper edge, degrees.")
-    ] = None,
-    elevation_bottom: Annotated[
-        float | None, typer.Option(help="Elevation of the panoramas' lower edge, degrees.")
-    ] = None,
-    hfov: Annotated[
-        float | None, typer.Option(help="Horizontal field of view of photos, degrees.")
-    ] = None,
-    camera: Annotated[Path | None, typer.Option(help="Camera file (JSON) of all images.")] = None,
-    camera_height: Annotated[
-        float | None,
-        typer.Option(help="Height above the ground, metres; makes relative depth metric."),
-    ] = None,
-    roll: Annotated[
-        float | None, typer.Option(help="Positive: the right side is lower, degrees.")
-    ] = None,
-    pitch: Annotated[float | None, typer.Option(help="Positive: looks up, degrees.")] = None,
+    photo: CameraOptions,
     views: Annotated[
         str, typer.Option(help="How panoramas are cut: cube (6 views) or icosahedron (20).")
     ] = "cube",
@@ -119,9 +103,7 @@ def make(
     quiet: Quiet = False,
 ) -> int:
     """Make depth of images; run again to go on where it was stopped."""
-    spec = camera_options(
-        camera, panorama, elevation_top, elevation_bottom, hfov, roll, pitch, None
-    )
+    spec = replace(photo, camera_height=None).spec()
     if form not in get_args(DepthFormat):
         raise InputError(f"--format must be one of {', '.join(get_args(DepthFormat))}")
     if views not in get_args(ViewLayout):
@@ -144,7 +126,7 @@ def make(
             head=OwnDepth(localizer.model, 1.0).unusable if mask_head and localizer else None,
         ),
         mask_files=mask,
-        camera_height_m=camera_height,
+        camera_height_m=photo.camera_height,
         previews=previews,
         workers=workers,
         overwrite=overwrite,

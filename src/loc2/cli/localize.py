@@ -14,38 +14,19 @@ from rich.table import Table
 from loc2.cameras import DepthKind
 from loc2.cli.explained import Explanation, FigureFormat, Figures, Report
 from loc2.cli.geo_options import (
-    AerialCenter,
-    AerialCrs,
     Around,
-    Attribution,
-    Bands,
     Formats,
-    IgnoreMetadata,
-    Offline,
+    ImageryOptions,
+    MetersPerPixel,
     OverlayGeotiff,
-    Radius,
-    Snap,
-    TileCacheFolder,
-    TileSize,
     WriteExif,
-    Zoom,
-    parse_bands,
     parse_lat_lon,
 )
 from loc2.cli.located import OutputFiles, located_rows, show_pieces
 from loc2.cli.options import Device, Quiet, Seed, Weights
-from loc2.cli.photo_options import (
-    CameraFile,
-    CameraHeight,
-    ElevationBottom,
-    ElevationTop,
-    Hfov,
-    MetersPerPixel,
-    Panorama,
-    Pitch,
-    Roll,
-)
+from loc2.cli.photo_options import CameraOptions
 from loc2.cli.progress import progress_bar
+from loc2.cli.spread import spread
 from loc2.depth import DepthUnit
 from loc2.errors import InputError
 from loc2.frames import Pose
@@ -57,7 +38,9 @@ from loc2.outputs import ensure_directory, pose_record, position_sigma_m, write_
 from loc2.request import PhotoRequest
 
 
+@spread
 def localize(
+    *,
     context: typer.Context,
     ground: Annotated[Path, typer.Argument(help="Ground photo or panorama.")],
     aerial: Annotated[
@@ -68,14 +51,7 @@ def localize(
         ),
     ],
     meters_per_pixel: MetersPerPixel = None,
-    panorama: Panorama = False,
-    elevation_top: ElevationTop = None,
-    elevation_bottom: ElevationBottom = None,
-    hfov: Hfov = None,
-    camera: CameraFile = None,
-    camera_height: CameraHeight = None,
-    roll: Roll = None,
-    pitch: Pitch = None,
+    photo: CameraOptions,
     heading_prior: Annotated[
         float | None, typer.Option(help="Expected heading, degrees clockwise from image up.")
     ] = None,
@@ -96,17 +72,7 @@ def localize(
         str | None, typer.Option(help="Kind of a depth file: range or z.")
     ] = None,
     around: Around = None,
-    radius: Radius = None,
-    snap: Snap = None,
-    aerial_crs: AerialCrs = None,
-    aerial_center: AerialCenter = None,
-    bands: Bands = None,
-    zoom: Zoom = None,
-    tile_size: TileSize = 256,
-    attribution: Attribution = None,
-    tile_cache: TileCacheFolder = None,
-    offline: Offline = False,
-    ignore_metadata: IgnoreMetadata = False,
+    imagery: ImageryOptions,
     figures: Figures = None,
     figure_format: FigureFormat = "png",
     report: Report = False,
@@ -133,7 +99,6 @@ def localize(
         {"ground file": ground, "aerial source": aerial},
     )
     latitude, longitude = parse_lat_lon("--around", around) or (None, None)
-    center = parse_lat_lon("--aerial-center", aerial_center) or (None, None)
     prior_east, prior_north = _east_north(position_prior)
     if (position_prior is None) != (position_radius is None):
         raise InputError("--position-prior and --position-radius belong together; give both")
@@ -142,14 +107,7 @@ def localize(
             "ground": ground,
             "aerial": aerial,
             "meters_per_pixel": meters_per_pixel,
-            "projection": "equirectangular" if panorama else None,
-            "elevation_top_deg": elevation_top,
-            "elevation_bottom_deg": elevation_bottom,
-            "hfov_deg": hfov,
-            "roll_deg": roll,
-            "pitch_deg": pitch,
-            "camera_height_m": camera_height,
-            "camera": camera,
+            **photo.fields(),
             "heading_prior_deg": heading_prior,
             "heading_range_deg": heading_range,
             "prior_east_m": prior_east,
@@ -160,18 +118,7 @@ def localize(
             "depth_kind": _choice("--depth-kind", depth_kind, get_args(DepthKind)),
             "latitude_deg": latitude,
             "longitude_deg": longitude,
-            "radius_m": radius,
-            "snap_m": snap,
-            "aerial_latitude_deg": center[0],
-            "aerial_longitude_deg": center[1],
-            "aerial_crs": aerial_crs,
-            "bands": parse_bands(bands),
-            "zoom": zoom,
-            "tile_px": tile_size,
-            "attribution": attribution,
-            "tile_cache": tile_cache,
-            "offline": offline,
-            "ignore_metadata": ignore_metadata,
+            **imagery.fields(),
             "seed": seed,
         }
     )
