@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from loc2.cli.eval_pairs import calibration_lines
-from loc2.cli.eval_report import check_report_folder, write_evaluation
+from loc2.cli.eval_report import ReportFolder, check_report_folder, write_evaluation
+from loc2.cli.options import Device, Quiet, Seed, Weights
 from loc2.cli.progress import progress_bar
 from loc2.data.samples import SampleSource
 from loc2.errors import WeightsError
@@ -32,59 +33,58 @@ from loc2.outputs import write_json
 from loc2.pose.solve import Solver
 from loc2.published.localizer import PublishedLocalizer
 
-Depth = Annotated[
-    str | None,
-    typer.Option(
-        help="files (the data set's own), default (the weights' own), or a depth model's name. "
-        "By default files for imported checkpoints and default for our own weights.",
-        show_default=False,
-    ),
-]
-SolverOption = Annotated[
-    Solver | None,
-    typer.Option(help="Pose solver; the weights' own by default.", show_default=False),
-]
-Prior = Annotated[
-    bool | None,
-    typer.Option(
-        "--prior/--no-prior",
-        help="Tell the localizer the range of headings. By default imported checkpoints are not "
-        "told, as published, and our own weights are.",
-        show_default=False,
-    ),
-]
-Limit = Annotated[
-    int | None, typer.Option(help="Evaluate this many samples, evenly spread over the list.")
-]
-Workers = Annotated[int, typer.Option(help="Threads that read samples ahead.")]
-Output = Annotated[Path | None, typer.Option(help="Results file (JSON).")]
-
 _SHOWN_FAILURES = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Choices:
     """Options of a benchmark's run as given on the command line; None where left open.
 
     Attributes:
-        weights: weights file; the package's own if None.
-        device: where to run.
         depth: see :class:`loc2.evaluation.benchmarks.RunOptions`.
         solver: likewise.
         prior: likewise.
         limit: likewise.
-        seed: likewise.
+        weights: weights file; the package's own if None.
+        device: where to run.
+        seed: see :class:`loc2.evaluation.benchmarks.RunOptions`.
         workers: likewise.
+        quiet: print nothing.
+        output: results file.
+        report: folder of the report.
     """
 
-    weights: Path | None
-    device: str | None
-    depth: str | None
-    solver: Solver | None
-    prior: bool | None
-    limit: int | None
-    seed: int
-    workers: int
+    depth: Annotated[
+        str | None,
+        typer.Option(
+            help="files (the data set's own), default (the weights' own), or a depth model's "
+            "name. By default files for imported checkpoints and default for our own weights.",
+            show_default=False,
+        ),
+    ] = None
+    solver: Annotated[
+        Solver | None,
+        typer.Option(help="Pose solver; the weights' own by default.", show_default=False),
+    ] = None
+    prior: Annotated[
+        bool | None,
+        typer.Option(
+            "--prior/--no-prior",
+            help="Tell the localizer the range of headings. By default imported checkpoints are "
+            "not told, as published, and our own weights are.",
+            show_default=False,
+        ),
+    ] = None
+    limit: Annotated[
+        int | None, typer.Option(help="Evaluate this many samples, evenly spread over the list.")
+    ] = None
+    weights: Weights = None
+    device: Device = None
+    seed: Seed = 0
+    workers: Annotated[int, typer.Option(help="Threads that read samples ahead.")] = 2
+    quiet: Quiet = False
+    output: Annotated[Path | None, typer.Option(help="Results file (JSON).")] = None
+    report: ReportFolder = None
 
 
 def open_localizer(
@@ -125,9 +125,6 @@ def run(
     choices: Choices,
     config: dict[str, Any],
     further_summaries: Callable[[list[Record]], dict[str, Any]],
-    quiet: bool,
-    output: Path | None,
-    report: Path | None,
     context: typer.Context,
 ) -> None:
     """Evaluate, write the results file, and print the table beside the published figures.
@@ -139,14 +136,11 @@ def run(
         choices: the command line's.
         config: data set and split, for the results file; ``data`` and ``part`` choose the table.
         further_summaries: summaries special to the data set.
-        quiet: print nothing.
-        output: results file.
-        report: folder of the report.
         context: of the command.
     """
-    check_report_folder(report)
+    check_report_folder(choices.report)
     total = len(source) if options.limit is None else min(options.limit, len(source))
-    with progress_bar(quiet) as bar:
+    with progress_bar(choices.quiet) as bar:
         task = bar.add_task(str(config["data"]), total=total)
         records = evaluate(
             localizer, source, options, lambda done: bar.update(task, completed=done)
@@ -156,17 +150,17 @@ def run(
               "confidence": localizer.confidence_meaning, "samples": total,
               "of": len(source)}  # fmt: skip
     content = results_content(records, config, options, further_summaries(records))
-    if output is not None:
-        write_json(output, content)
-    if not quiet:
+    if choices.output is not None:
+        write_json(choices.output, content)
+    if not choices.quiet:
         _print(content, localizer.weights, options)
     indices = chosen(len(source), options.limit)
     write_evaluation(
         context,
-        report,
+        choices.report,
         content,
         lambda case: localize_again(localizer, source, indices[case.row], options),
-        quiet,
+        choices.quiet,
     )
 
 

@@ -7,24 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from loc2.cli.benchmarks import (
-    Choices,
-    Depth,
-    Limit,
-    Output,
-    Prior,
-    SolverOption,
-    Workers,
-    open_localizer,
-    run,
-)
-from loc2.cli.eval_report import ReportFolder
-from loc2.cli.options import Device, Quiet, Seed, Weights
+from loc2.cli.benchmarks import Choices, open_localizer, run
+from loc2.cli.spread import spread
 from loc2.data.vigor import VigorDataset
 from loc2.evaluation.published import published_vigor_summary
 
 
+@spread
 def eval_vigor(
+    *,
     context: typer.Context,
     root: Annotated[Path, typer.Option(help="Root folder of VIGOR.")],
     area: Annotated[
@@ -41,20 +32,9 @@ def eval_vigor(
     semi_positives: Annotated[
         bool, typer.Option("--semi-positives", help="Use the semi-positive aerial images too.")
     ] = False,
-    depth: Depth = None,
-    solver: SolverOption = None,
-    prior: Prior = None,
-    limit: Limit = None,
-    weights: Weights = None,
-    device: Device = None,
-    seed: Seed = 0,
-    workers: Workers = 2,
-    quiet: Quiet = False,
-    output: Output = None,
-    report: ReportFolder = None,
+    choices: Choices,
 ) -> None:
     """Measure localization on VIGOR, beside the published figures."""
-    choices = Choices(weights, device, depth, solver, prior, limit, seed, workers)
     localizer, options = open_localizer(
         choices, "equirectangular", heading_range, heading_center_deg=0.0
     )
@@ -64,7 +44,7 @@ def eval_vigor(
         split,
         labels=labels,
         heading_range_deg=heading_range,
-        seed=seed,
+        seed=choices.seed,
         semi_positives=semi_positives,
         with_depth=options.depth == "files",
     )
@@ -82,8 +62,5 @@ def eval_vigor(
         choices,
         config,
         lambda records: {"published_protocol": published_vigor_summary(records)},
-        quiet,
-        output,
-        report,
         context,
     )
