@@ -18,7 +18,7 @@ from loc2.report.charts import Chart, Theme, chart_axes, chart_legend
 from loc2.report.evaluation import CALIBRATION_NAMES, SUMMARY_NAMES, figure_words
 from loc2.report.figures.style import figure_of
 from loc2.report.gallery import case_words
-from loc2.report.page import Cell, Markup, asset, fill, grid, policy, table
+from loc2.report.page import Cell, Markup, asset, build_page, fill, grid, table
 
 LISTED = 30
 """Trials listed at most on each side."""
@@ -53,10 +53,6 @@ def write_comparison_report(
     style = asset("report.css") + asset("evaluation.css")
     script = asset("theme.js") + 'document.documentElement.dataset.ready = "yes";\n'
     values = {
-        "title": f"Comparison: {names[0]} and {names[1]}",
-        "policy": policy(style, script),
-        "style": Markup(style),
-        "script": Markup(script),
         "headline": headline(comparison),
         "first": names[0],
         "second": names[1],
@@ -72,8 +68,10 @@ def write_comparison_report(
             ]
         ),
     }
+    title = f"Comparison: {names[0]} and {names[1]}"
+    text = build_page("comparison.html", title=title, style=style, script=script, values=values)
     with atomic_path(path) as temporary:
-        temporary.write_text(fill(asset("comparison.html"), values), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
     return path
 
 

@@ -13,7 +13,7 @@ from loc2.outputs import atomic_path
 from loc2.report.charts import percent
 from loc2.report.evaluation_charts import evaluation_charts
 from loc2.report.gallery import Explain, case_words, choose_cases, gallery_html, write_cases
-from loc2.report.page import Markup, asset, fill, grid, policy, table
+from loc2.report.page import Markup, asset, build_page, grid, table
 
 INDEX_NAME = "index.html"
 SHOWN_FAILURES = 20
@@ -106,10 +106,6 @@ def render_evaluation(
     script = asset("theme.js") + 'document.documentElement.dataset.ready = "yes";\n'
     charts = "".join(chart.html() for chart in evaluation_charts(results, rows))
     values = {
-        "title": f"Evaluation: {results.title}",
-        "policy": policy(style, script),
-        "style": Markup(style),
-        "script": Markup(script),
         "headline": headline(results, content["summary"]["all"]),
         "setting": setting_words(results),
         "summary": _summary_table(content["summary"], content.get("calibration") or {}),
@@ -125,7 +121,8 @@ def render_evaluation(
             ]
         ),
     }
-    return fill(asset("evaluation.html"), values)
+    title = f"Evaluation: {results.title}"
+    return build_page("evaluation.html", title=title, style=style, script=script, values=values)
 
 
 def headline(results: Results, summary: Mapping[str, Any]) -> str:

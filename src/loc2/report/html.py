@@ -13,7 +13,7 @@ from loc2.localization import Localization
 from loc2.outputs import atomic_path
 from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_px
 from loc2.report.figures.style import PROBABILITY_COLORS
-from loc2.report.page import Markup, asset, fill, json_block, policy, table
+from loc2.report.page import Markup, asset, build_page, fill, json_block, table
 from loc2.report.payload import jpeg_uri, payload
 from loc2.report.verdict import TRUST_CONFIDENCE, Verdict, is_probability, judge
 
@@ -94,10 +94,6 @@ def render_report(
     wide = ground_w > STACKED_ASPECT * ground_h
     total = len(localization.cells.weight)
     values = {
-        "title": title,
-        "policy": policy(style, script),
-        "style": Markup(style),
-        "script": Markup(script),
         "data": json_block(data),
         **_verdict_values(localization, verdict),
         "pose_table": _pose_table(localization, truth, pose_rows),
@@ -110,7 +106,7 @@ def render_report(
         "timings_table": _timings_table(localization),
         "provenance_table": _provenance_table(localization, provenance or {}),
     }
-    return fill(asset("report.html"), values)
+    return build_page("report.html", title=title, style=style, script=script, values=values)
 
 
 def _verdict_values(localization: Localization, verdict: Verdict) -> dict[str, object]:

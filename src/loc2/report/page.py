@@ -37,6 +37,28 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     return re.sub(r"\{\{(\w+)\}\}", value, template)
 
 
+def build_page(
+    content: str, *, title: str, style: str, script: str, values: Mapping[str, object]
+) -> str:
+    """Return a whole page: the frame that all pages share, around a template of the assets.
+
+    Args:
+        content: name of the template in the package's assets.
+        title: of the page; any text, it is escaped.
+        style: the only style that applies.
+        script: the only script that runs.
+        values: of the template's placeholders.
+    """
+    frame = {
+        "title": title,
+        "policy": policy(style, script),
+        "style": Markup(style),
+        "script": Markup(script),
+    }
+    template = asset("page.html").replace("{{content}}", asset(content))
+    return fill(template, {**frame, **values})
+
+
 def json_block(content: Any) -> Markup:
     """Encode JSON so that it can stand inside a script element whatever its strings hold."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
