@@ -119,11 +119,11 @@ class PhotoRequest(BaseModel):
         Raises:
             InputError: fields contradict each other or the file, or the file cannot be read.
         """
-        names = (
+        names = {
             "projection", "elevation_top_deg", "elevation_bottom_deg", "hfov_deg", "roll_deg",
             "pitch_deg", "camera_height_m",
-        )  # fmt: skip
-        return combined_camera(self.camera, {name: getattr(self, name) for name in names})
+        }  # fmt: skip
+        return combined_camera(self.camera, self.model_dump(include=names))
 
     def heading_prior(self) -> HeadingPrior | None:
         """Return the heading prior, if any.
@@ -164,19 +164,15 @@ class PhotoRequest(BaseModel):
         Raises:
             InputError: one coordinate of its centre is missing.
         """
+        named_alike = {"meters_per_pixel", "bands", "zoom", "tile_px", "attribution", "offline"}
         return AerialOptions(
-            meters_per_pixel=self.meters_per_pixel,
             center=_both(
                 "aerial_latitude_deg", self.aerial_latitude_deg,
                 "aerial_longitude_deg", self.aerial_longitude_deg,
             ),
             crs=self.aerial_crs,
-            bands=self.bands,
-            zoom=self.zoom,
-            tile_px=self.tile_px,
-            attribution=self.attribution,
             cache_dir=self.tile_cache,
-            offline=self.offline,
+            **self.model_dump(include=named_alike),
         )  # fmt: skip
 
     def priors(self) -> PhotoMetadata:
@@ -214,12 +210,7 @@ class PhotoRequest(BaseModel):
 
     def depth_options(self) -> dict[str, Any]:
         """Return the arguments of :meth:`loc2.localizer.Localizer.localize` besides."""
-        return {
-            "depth": self.depth,
-            "depth_unit": self.depth_unit,
-            "depth_kind": self.depth_kind,
-            "seed": self.seed,
-        }
+        return self.model_dump(include={"depth", "depth_unit", "depth_kind", "seed"})
 
 
 def _both(first: str, a: float | None, second: str, b: float | None) -> tuple[float, float] | None:
