@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from rasterio.enums import ColorInterp, Resampling
 
 from loc2.errors import InputError
 from loc2.geo.opening import AerialOptions, open_aerial
+from tests.geo_pair import write_mbtiles
 from tests.geo_scenes import write_raster
 
 UTM = "EPSG:32632"
@@ -316,21 +316,6 @@ def tile_png(colour: tuple[int, int, int], size: int = 256) -> bytes:
     out = io.BytesIO()
     Image.new("RGB", (size, size), colour).save(out, "PNG")
     return out.getvalue()
-
-
-def write_mbtiles(path: Path, tiles: dict[tuple[int, int, int], bytes], **metadata: str) -> Path:
-    with sqlite3.connect(path) as database:
-        database.execute("CREATE TABLE metadata (name TEXT, value TEXT)")
-        database.execute(
-            "CREATE TABLE tiles (zoom_level INT, tile_column INT, tile_row INT, tile_data BLOB)"
-        )
-        database.executemany("INSERT INTO metadata VALUES (?, ?)", metadata.items())
-        database.executemany(
-            "INSERT INTO tiles VALUES (?, ?, ?, ?)",
-            [(z, x, (1 << z) - 1 - y, data) for (z, x, y), data in tiles.items()],
-        )
-    database.close()
-    return path
 
 
 def write_pmtiles(path: Path, tiles: dict[tuple[int, int, int], bytes], attribution: str) -> Path:
