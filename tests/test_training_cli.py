@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -87,23 +88,44 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_manifest(tmp_path_factory.mktemp("pairs"))
 
 
-def _in_parts(kind: str, folder: Path, *changes: str) -> None:
-    """Train at once and in two parts, and compare."""
-    assert _train(kind, folder / "whole", *changes) == 0
-    assert _train(kind, folder / "parts", *changes, "run.max_steps=1") == 0
-    assert len(_losses(folder / "parts")) == 1
-    assert _train(kind, folder / "parts", *changes) == 0
-    assert len(_losses(folder / "whole")) >= 2
-    assert _losses(folder / "parts") == _losses(folder / "whole")
-    assert _validated(folder / "whole")
+@dataclass(frozen=True)
+class Trained:
+    """What came of training at once and in two parts."""
+
+    codes: list[int]
+    whole: list[float]
+    first_part: list[float]
+    parts: list[float]
+    validated: bool
+    has_head: bool
+    training_data: str
+
+
+def _in_parts(kind: str, folder: Path, *changes: str) -> Trained:
+    """Train at once, and in two parts."""
+    codes = [_train(kind, folder / "whole", *changes)]
+    codes.append(_train(kind, folder / "parts", *changes, "run.max_steps=1"))
+    first_part = _losses(folder / "parts")
+    codes.append(_train(kind, folder / "parts", *changes))
     model, metadata = load_model(folder / "whole" / "model.safetensors")
-    assert model.config.head is not None
-    assert metadata["training_data"] == kind
+    return Trained(
+        codes=codes,
+        whole=_losses(folder / "whole"),
+        first_part=first_part,
+        parts=_losses(folder / "parts"),
+        validated=_validated(folder / "whole"),
+        has_head=model.config.head is not None,
+        training_data=metadata["training_data"],
+    )
 
 
 def test_pairs(manifest: Path, tmp_path: Path) -> None:
     changes = (f"data.manifest={manifest}", "data.validation_share=0.4")
-    _in_parts("pairs", tmp_path, *changes)
+    trained = _in_parts("pairs", tmp_path, *changes)
+    assert trained.codes == [0, 0, 0]
+    assert len(trained.first_part) == 1 and len(trained.whole) >= 2
+    assert trained.parts == trained.whole
+    assert trained.validated and trained.has_head and trained.training_data == "pairs"
     Localizer.from_pretrained(tmp_path / "whole" / "model.safetensors")
 
 
@@ -133,7 +155,11 @@ def test_kitti(tmp_path: Path) -> None:
         shutil.copytree(root / part / DAY / DRIVE, root / part / DAY / OTHER_DRIVE)
     frames = (root / "train_files.txt").read_text()
     (root / "train_files.txt").write_text(frames + "\n" + frames.replace(DRIVE, OTHER_DRIVE))
-    _in_parts("kitti", tmp_path, f"data.root={root}", "data.validation_share=0.5")
+    trained = _in_parts("kitti", tmp_path, f"data.root={root}", "data.validation_share=0.5")
+    assert trained.codes == [0, 0, 0]
+    assert len(trained.first_part) == 1 and len(trained.whole) >= 2
+    assert trained.parts == trained.whole
+    assert trained.validated and trained.has_head and trained.training_data == "kitti"
 
 
 @pytest.mark.skipif(not (SHARED / "real" / "kitti_mini").is_dir(), reason="no ../shared/real")
@@ -145,7 +171,7 @@ def test_kitti_mini(tmp_path: Path) -> None:
 
 def test_vigor(tmp_path: Path) -> None:
     root = FIXTURES / "vigor_mini"
-    _in_parts(
+    trained = _in_parts(
         "vigor",
         tmp_path,
         f"data.root={root}",
@@ -154,6 +180,10 @@ def test_vigor(tmp_path: Path) -> None:
         "optim.batch_size=10",
         "optim.micro_batch_size=5",
     )
+    assert trained.codes == [0, 0, 0]
+    assert len(trained.first_part) == 1 and len(trained.whole) >= 2
+    assert trained.parts == trained.whole
+    assert trained.validated and trained.has_head and trained.training_data == "vigor"
 
 
 def test_the_published_network(tmp_path: Path) -> None:
