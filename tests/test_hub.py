@@ -3,10 +3,8 @@
 import hashlib
 import importlib
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -14,57 +12,28 @@ import pytest
 from loc2.errors import OutputError, WeightsError
 from loc2.hub import REGISTRY, WeightsEntry, fetch, find_backbone, find_entry
 from loc2.hub.registry import cache_folder
+from tests.file_server import FileServer
 
 CONTENT = bytes(range(256)) * 4096
 
 
-class Server:
-    """Serves CONTENT, with or without ranges, and can break off after some bytes."""
-
-    def __init__(self) -> None:
-        self.ranges = True
-        self.break_after: int | None = None
-        self.content = CONTENT
-        self.requested: list[str | None] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                asked = self.headers.get("Range")
-                server.requested.append(asked)
-                start = int(asked.split("=")[1].rstrip("-")) if asked and server.ranges else 0
-                self.send_response(206 if start else 200)
-                body = server.content[start:]
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body[: server.break_after])
-
-            def log_message(self, *_: object) -> None:
-                return
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/weights.pth"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-
 @pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
+def server() -> Iterator[FileServer]:
+    running = FileServer({"weights.pth": CONTENT})
     yield running
-    running.http.shutdown()
-    running.http.server_close()
+    running.close()
 
 
 @pytest.fixture
-def entry(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsEntry:
+def entry(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WeightsEntry:
     monkeypatch.setenv("LOC2_WEIGHTS", str(tmp_path / "cache"))
     return WeightsEntry(
-        "tiny", "backbone", "tiny.pth", server.url, len(CONTENT),
+        "tiny", "backbone", "tiny.pth", f"{server.url}/weights.pth", len(CONTENT),
         hashlib.sha256(CONTENT).hexdigest(), "MIT", "nothing",
     )  # fmt: skip
 
 
-def test_fetch_checks_and_keeps(server: Server, entry: WeightsEntry) -> None:
+def test_fetch_checks_and_keeps(server: FileServer, entry: WeightsEntry) -> None:
     seen: list[tuple[int, int | None]] = []
     path = fetch(entry, lambda here, total: seen.append((here, total)))
     assert path == cache_folder() / "tiny.pth" and path.read_bytes() == CONTENT
@@ -75,7 +44,7 @@ def test_fetch_checks_and_keeps(server: Server, entry: WeightsEntry) -> None:
     assert fetch(entry).read_bytes() == CONTENT
 
 
-def test_a_broken_download_goes_on(server: Server, entry: WeightsEntry) -> None:
+def test_a_broken_download_goes_on(server: FileServer, entry: WeightsEntry) -> None:
     server.break_after = 300_000
     with pytest.raises(WeightsError, match="go on") as caught:
         fetch(entry)
@@ -88,7 +57,7 @@ def test_a_broken_download_goes_on(server: Server, entry: WeightsEntry) -> None:
     assert asked is not None and asked.startswith("bytes=") and asked != "bytes=0-"
 
 
-def test_a_server_without_ranges_starts_again(server: Server, entry: WeightsEntry) -> None:
+def test_a_server_without_ranges_starts_again(server: FileServer, entry: WeightsEntry) -> None:
     server.break_after = 300_000
     with pytest.raises(WeightsError):
         fetch(entry)
@@ -96,8 +65,8 @@ def test_a_server_without_ranges_starts_again(server: Server, entry: WeightsEntr
     assert fetch(entry).read_bytes() == CONTENT
 
 
-def test_what_is_not_it_is_deleted(server: Server, entry: WeightsEntry) -> None:
-    server.content = CONTENT[:-1] + b"x"
+def test_what_is_not_it_is_deleted(server: FileServer, entry: WeightsEntry) -> None:
+    server.files["weights.pth"] = CONTENT[:-1] + b"x"
     with pytest.raises(WeightsError, match="sha256"):
         fetch(entry)
     assert list(entry.path.parent.iterdir()) == []

@@ -1,4 +1,4 @@
-"""``loc2 data``: look after the benchmarks' files."""
+"""``loc2 data``: fetch and check the benchmarks' files."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.progress import TaskID
 
+from loc2.cli.options import Quiet
+from loc2.cli.progress import download_bar
 from loc2.data.check import Finding, check_kitti, check_vigor
+from loc2.data.fetch import KITTI_LISTS_URL, fetch_kitti_lists
 
 MISSING_EXIT = 1
 
-app = typer.Typer(help="Look after data sets.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:
-    """Keep ``check`` a command of its own."""
+app = typer.Typer(help="Fetch and check data sets.", no_args_is_help=True)
 
 
 @app.command()
@@ -37,6 +36,33 @@ def check(
         for line in _lines(finding):
             typer.echo(line)
     return MISSING_EXIT if any(f.missing for f in findings) else 0
+
+
+@app.command()
+def fetch(
+    data: Annotated[Literal["kitti"], typer.Argument(help="Which data set.")],
+    root: Annotated[Path, typer.Argument(help="Its root folder.")],
+    lists: Annotated[
+        Path | None, typer.Option(help="Folder for the split lists, if not ROOT.")
+    ] = None,
+    base_url: Annotated[
+        str, typer.Option(help="Address of the folder that holds them, such as a mirror's.")
+    ] = KITTI_LISTS_URL,
+    quiet: Quiet = False,
+) -> None:
+    """Download the benchmark's split lists and check them; images are not fetched."""
+    with download_bar(quiet) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, here: int, expected: int | None) -> None:
+            if name not in tasks:  # not before something comes: an error is one line
+                tasks[name] = bar.add_task(name, total=expected)
+            bar.update(tasks[name], completed=here, total=expected)
+
+        paths = fetch_kitti_lists(lists or root, base_url, show)
+    if not quiet:
+        for path in paths:
+            typer.echo(str(path))
 
 
 def _lines(finding: Finding) -> list[str]:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from loc2.cli.options import Quiet
+from loc2.cli.progress import download_bar
 from loc2.errors import WeightsError
 from loc2.hub import REGISTRY, WeightsEntry, fetch, find_backbone, find_entry, sha256_of
 from loc2.published.checkpoint import LICENCE_NOTE, import_checkpoint
@@ -79,10 +78,7 @@ def fetch_(
 ) -> None:
     """Download weights and check them; run again to go on where a download broke off."""
     entry = find_entry(name)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(
-        *columns, TransferSpeedColumn(), console=Console(stderr=True), disable=quiet
-    ) as bar:
+    with download_bar(quiet) as bar:
         task = bar.add_task(entry.name, total=entry.size_bytes)
         path = fetch(entry, lambda here, total: bar.update(task, completed=here, total=total))
     if not quiet:

@@ -121,7 +121,7 @@ def check_kitti(root: Path, lists: Path | None = None) -> list[Finding]:
                 raise
             problems.append(str(error))
             findings.append(Finding(f"list {split}", LIST_LENGTHS[split], LIST_LENGTHS[split],
-                                    (str(error),), "place the benchmark's list there"))  # fmt: skip
+                                    (str(error),), "fetch it, or place it there"))  # fmt: skip
             continue
         items |= {(i.day, i.drive, i.frame): i for i in listed}
         short = max(LIST_LENGTHS[split] - len(listed), 0)

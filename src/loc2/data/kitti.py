@@ -87,6 +87,11 @@ class KittiItem:
     noise: Noise | None
 
 
+def list_path(folder: Path, split: KittiSplit) -> Path:
+    """Return where the list of a split lies in the folder of lists."""
+    return folder / f"{split}_files.txt"
+
+
 def find_list(root: Path, split: KittiSplit, lists: Path | None = None) -> Path:
     """Return the file that lists the frames of a split.
 
@@ -100,11 +105,12 @@ def find_list(root: Path, split: KittiSplit, lists: Path | None = None) -> Path:
     """
     if not root.is_dir():
         raise DatasetNotFoundError(f"KITTI {root}: no such folder; see docs/kitti.md")
-    path = (lists or root) / f"{split}_files.txt"
+    path = list_path(lists or root, split)
     if not path.is_file():
+        command = f"loc2 data fetch kitti {root}" + ("" if lists is None else f" --lists {lists}")
         raise DatasetNotFoundError(
             f"KITTI {path}: the benchmark's list ({LIST_LENGTHS[split]} lines) is missing; "
-            "docs/kitti.md says where it is published"
+            f"'{command}' downloads it, docs/kitti.md says more"
         )
     return path
 
@@ -118,11 +124,15 @@ def read_list(path: Path, split: KittiSplit) -> list[KittiItem]:
         split: which list it is.
 
     Raises:
-        InputError: a line has another form; file and line are named.
+        InputError: not a text file, or a line has another form; file and line are named.
     """
     items: list[KittiItem] = []
     seen: Counter[str] = Counter()
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue

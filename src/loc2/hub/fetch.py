@@ -1,4 +1,4 @@
-"""Downloading weights: resumable, checked, atomic."""
+"""Downloading files, weights above all: resumable, checked, atomic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from loc2.errors import OutputError, WeightsError
+from loc2.errors import Loc2Error, OutputError, WeightsError
 from loc2.hub.registry import WeightsEntry
 
 _BLOCK = 1 << 20
@@ -26,6 +26,10 @@ def sha256_of(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+class DownloadError(Loc2Error):
+    """A file that did not come, or did not come whole."""
 
 
 def fetch(entry: WeightsEntry, progress: Progress | None = None) -> Path:
@@ -50,38 +54,70 @@ def fetch(entry: WeightsEntry, progress: Progress | None = None) -> Path:
         raise WeightsError(f"{entry.name}: {entry.note or 'it cannot be fetched'}")
     partial = path.with_name(path.name + ".part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _download(entry, entry.url, partial, progress)
+        download(entry.url, partial, entry.size_bytes, progress)
         _check(entry, partial)
         partial.replace(path)
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
+    except DownloadError as error:
         raise WeightsError(
-            f"{entry.name}: download broke off or could not start ({e}); run the command again to "
-            f"go on, or place {entry.file} (sha256 {entry.sha256}, from {entry.url}) at {path}"
-        ) from e
+            f"{entry.name}: {error}; run the command again to go on, or place {entry.file} "
+            f"(sha256 {entry.sha256}, from {entry.url}) at {path}"
+        ) from error
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
 
 
-def _download(entry: WeightsEntry, url: str, partial: Path, progress: Progress | None) -> None:
+def download(
+    url: str, partial: Path, size_bytes: int | None = None, progress: Progress | None = None
+) -> None:
+    """Download a file, or what is missing of it where an earlier download broke off.
+
+    Args:
+        url: http or https address.
+        partial: file to write; what came before is kept when it breaks off.
+        size_bytes: of the whole file; None where it is not known.
+        progress: called as bytes arrive.
+
+    Raises:
+        DownloadError: it did not come whole.
+        OutputError: the file cannot be written.
+    """
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        _receive(url, partial, size_bytes, progress)
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as e:
+        raise DownloadError(f"download broke off or could not start ({e})") from e
+    except OSError as error:
+        raise OutputError(f"{partial}: cannot be written ({error.strerror or error})") from error
+
+
+def _receive(url: str, partial: Path, size_bytes: int | None, progress: Progress | None) -> None:
     here = partial.stat().st_size if partial.exists() else 0
-    if entry.size_bytes is not None and here >= entry.size_bytes:
+    if size_bytes is not None and here >= size_bytes:
         return
     request = urllib.request.Request(url)
     if here:
         request.add_header("Range", f"bytes={here}-")
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if here and error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing comes after what is here
+        raise
+    with response:
         resumed = response.status == http.client.PARTIAL_CONTENT
         here = here if resumed else 0
+        stated = response.headers.get("Content-Length", "")
+        if size_bytes is None and stated.isdigit():
+            size_bytes = here + int(stated)
         with partial.open("ab" if resumed else "wb") as file:
             while block := response.read(_BLOCK):
                 file.write(block)
                 here += len(block)
                 if progress is not None:
-                    progress(here, entry.size_bytes)
-    if entry.size_bytes is not None and here < entry.size_bytes:
-        raise ConnectionError(f"{here} of {entry.size_bytes} bytes came")
+                    progress(here, size_bytes)
+    if size_bytes is not None and here < size_bytes:
+        raise ConnectionError(f"{here} of {size_bytes} bytes came")
 
 
 def _check(entry: WeightsEntry, partial: Path) -> None:
