@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,9 +26,11 @@ from loc2.batch.rows import COLUMNS
 from loc2.errors import InputError
 from loc2.localization import Localization
 from loc2.localizer import Localizer
+from loc2.matching import GroundDescription
 from loc2.pipeline import staged
 from loc2.query import Query
 from loc2.sharing import SharedCache
+from loc2.views import AerialFeatures, AerialView, GroundView
 from tests.batch_job import METERS_PER_PIXEL, write_manifest, write_weights
 from tests.conftest import CliResult
 
@@ -349,6 +353,51 @@ def test_localize_batch_is_localize_in_order(
         for name in ("east_m", "north_m", "heading_deg"):
             difference = abs(getattr(answer.pose, name) - getattr(alone.pose, name))
             assert difference <= tolerance, (i, name)
+
+
+def test_localize_batch_divides_the_threads_and_leaves_them_as_they_were(
+    localizer: Localizer, job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aerial, ground = localizer._describe_aerial, localizer._describe_ground
+    aerials: list[int] = []
+    threads: dict[str, set[int]] = {}
+
+    def noted(kind: str) -> None:
+        threads.setdefault(kind, set()).add(torch.get_num_threads())
+
+    def describe_aerial(views: Sequence[AerialView]) -> list[AerialFeatures]:
+        noted("aerial")
+        aerials.append(len(views))
+        return aerial(views)
+
+    def describe_ground(views: Sequence[GroundView]) -> GroundDescription:
+        noted("ground")
+        return ground(views)
+
+    monkeypatch.setattr(localizer, "_describe_aerial", describe_aerial)
+    monkeypatch.setattr(localizer, "_describe_ground", describe_ground)
+    queries = [
+        Query(job / f"photo_{i:05d}.png", job / "aerial_0.png", meters_per_pixel=METERS_PER_PIXEL)
+        for i in (0, 1, 2, 3, 4, 6)
+    ]
+
+    def threads_of_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for solvers, each in ((None, 1), (1, 2)):
+            aerials.clear()
+            threads.clear()
+            answers = list(localizer.localize_batch(iter(queries), solvers=solvers))
+            assert not any(isinstance(answer, Exception) for answer in answers)
+            assert aerials == [1]  # for all photos
+            assert threads == {"aerial": {each}, "ground": {each}}
+            assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_pipeline_keeps_order_and_takes_items_as_needed() -> None:

@@ -356,14 +356,14 @@ class Localizer:
         *,
         batch_size: int | None = None,
         readers: int = 2,
-        solvers: int = 1,
+        solvers: int | None = None,
         aerial_cache_bytes: int = 1 << 30,
     ) -> Iterator[Localization | Exception]:
         """Localize many ground images; while some are solved, the next are read and described.
 
-        The answers come in the order of the queries, and are those of :meth:`localize`: bit for
-        bit with a batch size of one, to rounding of the network with larger ones. Queries are
-        read as they are needed, so there may be any number of them; about
+        The answers come in the order of the queries, and are those of :meth:`localize` to
+        rounding (with a batch size of one and as many threads: bit for bit). Queries are read as
+        they are needed, so there may be any number of them; about
         ``2 * batch_size + readers + solvers`` are in memory.
 
         Args:
@@ -371,7 +371,8 @@ class Localizer:
             batch_size: most images that go through the network together; by default 1 on the CPU,
                 where images are large enough to keep it busy, and 16 elsewhere.
             readers: threads that read and resample images.
-            solvers: threads that match and solve.
+            solvers: threads that match and solve. By default one; on the CPU, where they run the
+                network too, as many as PyTorch has threads, among which those are divided.
             aerial_cache_bytes: memory for aerial images given by path, which are read and
                 described once while they are kept.
 

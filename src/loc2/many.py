@@ -7,6 +7,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from loc2.localization import Localization
 from loc2.pipeline import staged
 from loc2.query import Query
@@ -23,10 +25,17 @@ def localize_many(
     *,
     batch_size: int,
     readers: int,
-    solvers: int,
+    solvers: int | None,
     aerial_cache_bytes: int,
 ) -> Iterator[Localization | Exception]:
     """Localize queries, see :meth:`loc2.localizer.Localizer.localize_batch`."""
+    # On the CPU, several photos at a time with a thread each: threads that work on one photo wait
+    # for each other after every operation. Elsewhere the device does the work.
+    side_by_side = batch_size == 1 and localizer.model.device.type == "cpu"
+    threads = torch.get_num_threads()
+    if solvers is None:
+        solvers = threads if side_by_side else 1
+    each = max(threads // solvers, 1)
     aerials = SharedCache[AerialView](aerial_cache_bytes, lambda view: view.nbytes)
 
     def prepare(query: Query) -> Query:
@@ -38,6 +47,8 @@ def localize_many(
                 view = aerials.get((str(aerial), mpp), lambda: localizer.aerial_view(path, mpp))
             else:
                 view = localizer.aerial_view(aerial, mpp)
+            if side_by_side:  # ahead of the photos that share it, or they would wait for it
+                localizer.describe((), (view,))
             changes |= {"aerial": view, "meters_per_pixel": None}
         if not isinstance(query.ground, GroundView):
             ground = localizer.ground_view(query.ground, query.camera, query.camera_height_m)
@@ -54,6 +65,17 @@ def localize_many(
     def answer(query: Query) -> Localization:
         return localizer.localize(**{f.name: getattr(query, f.name) for f in fields(query)})
 
-    return staged(
-        queries, prepare, describe, answer, batch_size=batch_size, readers=readers, solvers=solvers
-    )
+    try:
+        yield from staged(
+            queries,
+            prepare,
+            describe,
+            answer,
+            batch_size=batch_size,
+            readers=readers,
+            solvers=solvers,
+            begin=(lambda: torch.set_num_threads(each)) if side_by_side else None,
+        )
+    finally:
+        if side_by_side:  # PyTorch also notes the number for threads that are yet to start
+            torch.set_num_threads(threads)

@@ -22,6 +22,7 @@ def staged(
     batch_size: int,
     readers: int,
     solvers: int,
+    begin: Callable[[], None] | None = None,
 ) -> Iterator[Result | Exception]:
     """Run items through the stages, at most about ``2 * batch_size + readers + solvers`` at once.
 
@@ -34,6 +35,7 @@ def staged(
         batch_size: items described together; with one, ``finish`` does that itself.
         readers: threads that prepare.
         solvers: threads that finish.
+        begin: called once in each thread that prepares or finishes, before anything else.
 
     Yields:
         The result of each item in their order, or the exception that a stage raised for it.
@@ -42,9 +44,9 @@ def staged(
     reading: deque[Future[Prepared]] = deque()
     solving: deque[Future[Result]] = deque()
     with (
-        ThreadPoolExecutor(readers, "loc2-read") as read,
+        ThreadPoolExecutor(readers, "loc2-read", begin) as read,
         ThreadPoolExecutor(1, "loc2-network") as network,
-        ThreadPoolExecutor(solvers, "loc2-solve") as solve,
+        ThreadPoolExecutor(solvers, "loc2-solve", begin) as solve,
     ):
         try:
             while True:
