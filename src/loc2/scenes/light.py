@@ -19,9 +19,9 @@ from loc2.scenes.raster import draw_shadows
 Float32 = NDArray[np.float32]
 Rgb = tuple[float, float, float]
 
-SUN_MAP_SIZE = 1024
-SKY_MAP_SIZE = 320
-SKY_DIRECTIONS = 8
+SUN_MAP_SIZE = 768
+SKY_MAP_SIZE = 256
+SKY_DIRECTIONS = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,11 +125,12 @@ def build_light_field(
     has_sun = max(light.sun_rgb) > 0.0 and not light.self_lit
     sun_radii_m = list(radii_m) if has_sun else []
     sun_views, sun_maps = _shadow_maps(
-        mesh, [sun] * len(sun_radii_m), center, sun_radii_m, SUN_MAP_SIZE
+        mesh, [sun] * len(sun_radii_m), center, sun_radii_m, SUN_MAP_SIZE, thin_foliage=False
     )
     directions = [] if light.self_lit else _sky_directions()
+    sky_radii_m = [radii_m[-1]] * len(directions)
     sky_views, sky_maps = _shadow_maps(
-        mesh, directions, center, [radii_m[-1]] * len(directions), SKY_MAP_SIZE
+        mesh, directions, center, sky_radii_m, SKY_MAP_SIZE, thin_foliage=True
     )
     sky_directions = np.array(directions, np.float32).reshape(-1, 3)
     sky_rgb = _sky_irradiance(light.sky, sky_directions)
@@ -289,6 +290,8 @@ def _shadow_maps(
     center: NDArray[np.float64],
     radii_m: list[float],
     size: int,
+    *,
+    thin_foliage: bool,
 ) -> tuple[Float32, Float32]:
     """Return (C, 3, 4) views and (C, size, size) maps, one for each direction and radius."""
     views = np.zeros((len(directions), 3, 4), np.float32)
@@ -301,4 +304,4 @@ def _shadow_maps(
         views[i, :, :3] = axes
         views[i, :, 3] = -(axes @ center)
         views[i, :2, 3] += size / 2.0
-    return views, draw_shadows(mesh, views, size)
+    return views, draw_shadows(mesh, views, size, thin_foliage=thin_foliage)

@@ -229,7 +229,8 @@ def draw_viewpoint(rng: np.random.Generator, world: World) -> Viewpoint:
     network = world.network
     road_room = world.streets.carriageway.intersection(box(-64, -64, 64, 64)).buffer(-0.6)
     trees = world.inventory.trees
-    trunks = np.array([[*t.position, 1.2 + 0.06 * t.height_m] for t in trees]).reshape(-1, 3)
+    trunks = np.array([t.position for t in trees]).reshape(-1, 2)
+    room_m = 1.2 + 0.06 * np.array([t.height_m for t in trees])
     best = None
     for _ in range(40):
         walking = rng.random() < 0.1
@@ -259,7 +260,7 @@ def draw_viewpoint(rng: np.random.Generator, world: World) -> Viewpoint:
             continue
         inside = shapely.contains_xy(road_room, *position)
         if np.abs(position).max() < 60 and (walking or inside):
-            clear = (np.hypot(*(trunks[:, :2] - position).T) > trunks[:, 2]).all()
+            clear = (np.hypot(*(trunks - position).T) > room_m).all()
             if clear and _outdoors(world, position):
                 return best
     assert best is not None

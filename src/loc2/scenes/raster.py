@@ -119,21 +119,27 @@ def draw_parallel(mesh: PackedMesh, screen: Float32, width: int, height: int) ->
     return index
 
 
-def draw_shadows(mesh: PackedMesh, views: Float32, size: int) -> Float32:
+def draw_shadows(
+    mesh: PackedMesh, views: Float32, size: int, *, thin_foliage: bool = False
+) -> Float32:
     """Draw square maps of the surfaces nearest to lights, in one pass over the mesh.
 
     Args:
         mesh: the triangles.
         views: (C, 3, 4) world to (column, row, key), the key larger towards the light.
         size: columns and rows of each map.
+        thin_foliage: draw few cards of what is cut out by masks, and those solid: enough for maps
+            whose samples are as large as a card.
 
     Returns:
         (C, size, size) keys of the nearest surface, -inf where there is none.
     """
     maps = np.full((len(views), size, size), -np.inf, np.float32)
     if len(views):
+        nothing = np.zeros_like(mesh.has_alpha)
+        thinned, masked = (mesh.has_alpha, nothing) if thin_foliage else (nothing, mesh.has_alpha)
         draw_shadow_faces(
-            mesh.vertices, views, maps, mesh.faces, mesh.uv, mesh.material,
-            mesh.has_alpha, mesh.texels, mesh.levels, mesh.level_count,
+            mesh.vertices, views, maps, mesh.faces, mesh.uv, mesh.material, thinned,
+            masked, mesh.texels, mesh.levels, mesh.level_count,
         )  # fmt: skip
     return maps

@@ -29,7 +29,7 @@ UInt8 = NDArray[np.uint8]
 Terrain = Callable[[Float32, Float32], Float32]
 """Height of the ground, metres, at (east, north) arrays, metres."""
 
-GROUND_SHADOW_RADII_M = (20.0, 90.0)
+GROUND_SHADOW_RADII_M = (16.0, 90.0)
 """Half the widths of the sun's shadow maps around a ground camera, metres."""
 
 

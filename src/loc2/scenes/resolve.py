@@ -214,7 +214,7 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                         vertices, faces, normals, face, fa, fb, fc, vx, vy, vz
                     )
                     leaf = has_alpha[material[face]]
-                    if leaf or block_face[block] != face:
+                    if block_face[block] != face:
                         lr, lg, lb = sky_irradiance(
                             sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
                             origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz, leaf,
@@ -362,7 +362,7 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                         vertices, faces, normals, face, wa, wb, wc, view[0], view[1], view[2]
                     )
                     leaf = has_alpha[material[face]]
-                    if leaf or block_face[block] != face:
+                    if block_face[block] != face:
                         lr, lg, lb = sky_irradiance(
                             sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
                             x, y, z, nx, ny, nz, leaf,

@@ -149,8 +149,9 @@ def _balance(warmth: float, tint: float) -> Rgb:
 
 def _automatic_gain(radiance: Float32) -> float:
     """Return the factor that brings the image's mean, in a perceptual scale, to a mid grey."""
-    luminance = np.tensordot(np.array([0.2126, 0.7152, 0.0722], np.float32), radiance, 1)
-    sample = np.minimum(luminance[::4, ::4], np.float32(np.quantile(luminance[::4, ::4], 0.98)))
+    weights = np.array([0.2126, 0.7152, 0.0722], np.float32)
+    luminance = np.tensordot(weights, radiance[:, ::4, ::4], 1)
+    sample = np.minimum(luminance, np.float32(np.quantile(luminance, 0.98)))
     mean = float(np.mean(np.sqrt(np.maximum(sample, 0.0)))) ** 2
     return 0.2 / max(mean, 1e-4)
 

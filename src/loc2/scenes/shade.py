@@ -81,8 +81,11 @@ def sample_texture(  # type: ignore[no-untyped-def]
     last = level_count[m] - 1
     level = min(math.log2(short_axis), float(last))
     low = int(level)
-    part = level - low
+    # two levels are mixed only half-way between them, elsewhere the nearer one is enough
+    part = min(max(2.0 * (level - low) - 0.5, 0.0), 1.0)
     high = min(low + 1, last)
+    if part == 1.0:
+        low, part = high, 0.0
     low_offset, low_rows, low_cols = levels[m, low, 0], levels[m, low, 1], levels[m, low, 2]
     high_offset, high_rows, high_cols = levels[m, high, 0], levels[m, high, 1], levels[m, high, 2]
     red = green = blue = 0.0
@@ -91,7 +94,7 @@ def sample_texture(  # type: ignore[no-untyped-def]
         tap_u = u + along * step_u
         tap_v = v + along * step_v
         r, g, b = _bilinear(texels, low_offset, low_rows, low_cols, tap_u, tap_v)
-        if part > 0.03:
+        if part > 0.0:
             r1, g1, b1 = _bilinear(texels, high_offset, high_rows, high_cols, tap_u, tap_v)
             r += part * (r1 - r)
             g += part * (g1 - g)
@@ -142,6 +145,18 @@ def _visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
     top = (1.0 - s) * (key >= maps[i, r, c]) + s * (key >= maps[i, r, c + 1])
     bottom = (1.0 - s) * (key >= maps[i, r + 1, c]) + s * (key >= maps[i, r + 1, c + 1])
     return top + t * (bottom - top), True
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _nearest_visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
+    """Return whether light i reaches a point, by one sample: for foliage, whose light is uneven."""
+    size = maps.shape[1]
+    col = views[i, 0, 0] * x + views[i, 0, 1] * y + views[i, 0, 2] * z + views[i, 0, 3]
+    row = views[i, 1, 0] * x + views[i, 1, 1] * y + views[i, 1, 2] * z + views[i, 1, 3]
+    if col < 0.0 or row < 0.0 or col >= size or row >= size:
+        return 1.0
+    key = views[i, 2, 0] * x + views[i, 2, 1] * y + views[i, 2, 2] * z + views[i, 2, 3] + bias
+    return 1.0 if key >= maps[i, int(row), int(col)] else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always")
@@ -211,9 +226,11 @@ def sky_irradiance(  # type: ignore[no-untyped-def]
             facing = 0.7 * max(facing, 0.0) + 0.2
         if facing <= 0.0:
             continue
-        share, _ = _visible(
-            sky_maps, sky_views, i, x + nx * lift, y + ny * lift, z + nz * lift, 0.1
-        )
+        px, py, pz = x + nx * lift, y + ny * lift, z + nz * lift
+        if leaf:
+            share = _nearest_visible(sky_maps, sky_views, i, px, py, pz, 0.1)
+        else:
+            share, _ = _visible(sky_maps, sky_views, i, px, py, pz, 0.1)
         seen = share * facing
         hidden = (facing - seen) * 2.0 / len(sky_maps)
         red += sky_rgb[i, 0] * seen + bounce_rgb[0] * hidden

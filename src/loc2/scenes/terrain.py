@@ -154,14 +154,17 @@ def kerbs(
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
         out = normal + np.roll(normal, 1, 0)
         out /= np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-3)
-        rise = np.full(len(points), height_m)
+        near = np.abs(points - middle).max(1) < min(reach_m, side / 2 - 2)
+        if not near.any():
+            continue
+        used = near | np.roll(near, 1)  # those and the ends of their strips
+        rise, z = np.full(len(points), height_m), np.zeros(len(points))
         if len(mouths):
-            gap = np.hypot(*(points[:, None] - mouths[None, :, :2]).transpose(2, 0, 1))
-            rise *= np.clip((gap - mouths[:, 2]) / 0.8, 0.15, 1.0).min(1)
-        z = hills.at(points)
+            gap = np.hypot(*(points[used, None] - mouths[None, :, :2]).transpose(2, 0, 1))
+            rise[used] *= np.clip((gap - mouths[:, 2]) / 0.8, 0.15, 1.0).min(1)
+        z[used] = hills.at(points[used])
         profile = [(0.0, -0.02), (0.0, 1.0), (0.15, 1.0), (0.9, 0.0)]
         lines = [np.concatenate((points + out * d, (z + rise * h)[:, None]), 1) for d, h in profile]
-        near = np.abs(points - middle).max(1) < min(reach_m, side / 2 - 2)
         for k in range(3):
             low, high = lines[k], lines[k + 1]
             strip = np.stack((low, np.roll(low, -1, 0), np.roll(high, -1, 0), high), 1)

@@ -52,6 +52,9 @@ UInt8 = NDArray[np.uint8]
 _INDIVIDUALS = {"bush": 2, "tuft": 2}
 """Prototypes of each species; three where nothing is said."""
 
+_SMALL = 0.02
+"""Plants lower than this share of their distance, about three pixels, are left out."""
+
 
 @dataclass(frozen=True)
 class Day:
@@ -164,11 +167,12 @@ class World:
             row, col = row[inside], col[inside]
             plan = self.plan.rasters(grid)
             fine = table[plan.index[row, col]]
-            lines = np.zeros(len(fine), np.bool_)
+            drawn = np.flatnonzero((plan.touched[row, col] > 0) & (fine == SemanticClass.ROAD))
+            lines = np.zeros(len(drawn), np.bool_)
             for name, cover in zip(plan.channels, plan.cover, strict=True):
                 if name in PAINTS:
-                    lines |= cover[row, col] > 110
-            fine[lines & (fine == SemanticClass.ROAD)] = SemanticClass.MARKING
+                    lines |= cover[row[drawn], col[drawn]] > 110
+            fine[drawn[lines]] = SemanticClass.MARKING
             classes[todo[inside]] = fine
             todo = todo[~inside]
         if len(todo):
@@ -188,11 +192,12 @@ class World:
         """
         middle = np.asarray(center, np.float64)
         if aerial is None:
-            return [Grid.around(middle, 22.0, 0.045), Grid.around(middle, 96.0, 0.22),
-                    Grid.around(np.zeros(2), 700.0, 2.5)]  # fmt: skip
+            around = [(10.0, 0.045), (26.0, 0.08), (96.0, 0.24)]
+            near = [Grid.around(middle, half_m, cell_m) for half_m, cell_m in around]
+            return [*near, Grid.around(np.zeros(2), 700.0, 2.5)]
         side_m, meters_per_pixel = aerial
         half = min(side_m / 2 + 3.0, 150.0)
-        cell = max(0.06, meters_per_pixel * 0.9)
+        cell = max(0.06, meters_per_pixel)
         return [Grid.around(middle, half, cell), Grid.around(middle, half + 120.0, 2.0)]
 
     def mesh(
@@ -210,28 +215,29 @@ class World:
             The mesh; its ground has class ``TERRAIN`` throughout, see :meth:`ground_classes`.
         """
         middle = np.asarray(center, np.float64)
-        parts = self._ground(day, middle, aerial)
-        parts += self._plants(day, middle, None if aerial is None else aerial[0] / 2)
+        if self._static is None:
+            self._static = self._built()
+        parts = [*self._ground(day, middle, aerial), self._static]
         cars = [c for c in day.cars if np.abs(c.position - middle).max() < 200]
         heights = self.hills.at(np.array([c.position for c in cars]).reshape(-1, 2))
         parts += self._garage.meshes(cars, heights)
-        if self._static is None:
-            self._static = self._built()
-        parts.append(self._static)
-        return merge(parts)
+        plants = self._plants(day, middle, aerial)
+        # what is cut out by masks comes last: most of what it hides behind is then drawn before
+        plants.sort(key=lambda mesh: mesh.materials[0].alpha is not None)
+        return merge([*parts, *plants])
 
     def _ground(self, day: Day, middle: Float64, aerial: tuple[float, float] | None) -> list[Mesh]:
         """Paint and shape the ground around a point: squares that grow coarser outwards."""
         grids = self.grids(middle, aerial)
-        steps = [2.0, 4.0, 50.0] if aerial is None else [3.0, 20.0]
+        steps = [2.0, 2.0, 4.0, 50.0] if aerial is None else [3.0, 20.0]
         if self.hills.banked:
-            steps[:2] = [1.5, 2.5] if aerial is None else [2.0, 20.0]
+            steps = [1.5, 1.5, 2.5, 50.0] if aerial is None else [2.0, 20.0]
         parts, hole = [], None
         for level, (grid, step) in enumerate(zip(grids, steps, strict=True)):
             blank = np.broadcast_to(np.zeros(3, np.uint8), (grid.height, grid.width, 3))
             material = Material(blank, paint=partial(self._painter.paint, grid, day.wear))
             parts.append(sheet(grid, step, hole, self.hills, material))
-            if level == (1 if aerial is None else 0):
+            if level == (2 if aerial is None else 0):
                 mouths = np.array(self.inventory.mouths).reshape(-1, 3)
                 kerb = kerbs(self.streets.kerb_rings, mouths, self.kerb_m, grid, 75.0, self.hills,
                              material)  # fmt: skip
@@ -240,10 +246,10 @@ class World:
             hole = grid
         return parts
 
-    def _plants(self, day: Day, middle: Float64, half_m: float | None) -> list[Mesh]:
-        """Return the trees; ``half_m`` is half the side of an orthophoto, None from the street.
+    def _plants(self, day: Day, middle: Float64, aerial: tuple[float, float] | None) -> list[Mesh]:
+        """Return the trees that a view shows; see :meth:`mesh`.
 
-        The more trees stand near, the sooner they lose detail.
+        The more trees stand near, and the coarser the orthophoto, the sooner they lose detail.
         """
         trees = self.inventory.trees
         if not trees:
@@ -264,13 +270,14 @@ class World:
         growth = 1.0 + 0.05 * np.random.default_rng(day.seed).normal(size=len(trees))
         z = self.hills.at(spots)
         distance = np.hypot(*(spots - middle).T)
-        if half_m is None:
-            limits, seen = (26.0, 60.0, 110.0), ~np.array([t.deep for t in trees])
+        if aerial is None:
+            limits, fine = (26.0, 60.0, 110.0), 1.0
+            seen = ~np.array([t.deep for t in trees]) & (height > _SMALL * distance)
         else:
-            limits = (45.0, 70.0, 110.0)
-            seen = np.abs(spots - middle).max(1) < half_m + 22.0
+            limits, fine = (45.0, 70.0, 110.0), min(1.0, 0.12 / aerial[1])
+            seen = np.abs(spots - middle).max(1) < aerial[0] / 2 + 22.0
         crowd = int((seen & (distance < 80.0) & (height > 3.0)).sum())
-        scale = min(1.0, max(140.0 / max(crowd, 1), 0.1) ** 0.5)
+        scale = min(1.0, max(140.0 / max(crowd, 1), 0.1) ** 0.5) * fine
         coarser = np.searchsorted(np.array(limits) * scale, distance, side="right")
         detail = np.minimum(coarser + (height < 3.5), LEVELS - 1)
         parts = []
