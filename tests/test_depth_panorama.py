@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from loc2.cameras import Equirectangular, Pinhole
-from loc2.depth import PerspectiveDepth
+from loc2.depth import FlatGround, PerspectiveDepth
 from loc2.depth.perspective import DepthModelInfo, Quantity
 from loc2.depth.reconcile import agree_on_scale
 from loc2.depth.tangent import (
@@ -245,3 +245,16 @@ def test_nothing_usable_is_one_clear_error() -> None:
         PerspectiveDepth(Blind(BOX_ROOM, "scale"))(
             picture(BOX_ROOM, Equirectangular(64, 32)), Equirectangular(64, 32)
         )
+
+
+@pytest.mark.parametrize("tilt_deg", [0.0, 3.0])
+def test_level_ground_lies_at_the_cameras_height(tilt_deg: float) -> None:
+    camera = Equirectangular(96, 32, tilt_deg, -tilt_deg, 20.0, -70.0)
+    found = FlatGround(2.5, 30.0)(torch.zeros(3, 32, 96), camera)
+    assert found.depth.shape == found.valid.shape == (32, 96)
+    uv_px = cell_centers_px(32, 96, 32, 96)
+    points = camera.lift(uv_px, found.depth, found.kind)
+    assert points[found.valid][:, 2].numpy() == pytest.approx(-2.5, abs=1e-4)
+    down = -camera.pixels_to_rays(uv_px)[..., 2]
+    assert bool((found.valid == (down * 30.0 >= 2.5)).float().mean() > 0.99)
+    assert bool((found.depth[~found.valid] == 0).all()) and bool(found.valid.any())
