@@ -128,18 +128,22 @@ def draw_shadows(
         mesh: the triangles.
         views: (C, 3, 4) world to (column, row, key), the key larger towards the light.
         size: columns and rows of each map.
-        thin_foliage: draw few cards of what is cut out by masks, and those solid: enough for maps
-            whose samples are as large as a card.
+        thin_foliage: draw of what is cut out by masks only the share that they let stand, and
+            that solid: enough for maps whose samples are as large as a leaf card.
 
     Returns:
         (C, size, size) keys of the nearest surface, -inf where there is none.
     """
     maps = np.full((len(views), size, size), -np.inf, np.float32)
     if len(views):
-        nothing = np.zeros_like(mesh.has_alpha)
-        thinned, masked = (mesh.has_alpha, nothing) if thin_foliage else (nothing, mesh.has_alpha)
+        one_in, masked = np.ones(len(mesh.has_alpha), np.int64), mesh.has_alpha
+        if thin_foliage:
+            coarsest = mesh.levels[np.arange(len(masked)), mesh.level_count - 1, 0]
+            present = np.maximum(mesh.texels[coarsest[masked], 3], 1)  # of one texel: the mean
+            one_in[masked] = np.rint(255.0 / present)
+            masked = np.zeros_like(masked)
         draw_shadow_faces(
-            mesh.vertices, views, maps, mesh.faces, mesh.uv, mesh.material, thinned,
+            mesh.vertices, views, maps, mesh.faces, mesh.uv, mesh.material, one_in,
             masked, mesh.texels, mesh.levels, mesh.level_count,
         )  # fmt: skip
     return maps

@@ -10,9 +10,6 @@ from numba import njit
 RUN = 32
 """Faces that are tested together for lying beside a shadow map; neighbours mostly."""
 
-THIN = 3
-"""One in so many leaf cards, drawn solid, hides about as much sky as all with their gaps."""
-
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _threshold(row, col, face):  # type: ignore[no-untyped-def]
@@ -304,11 +301,11 @@ def draw_faces_from_above(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_shadow_faces(  # type: ignore[no-untyped-def]
-    vertices, views, maps, faces, uv, material, thinned, has_alpha, texels, levels, level_count
+    vertices, views, maps, faces, uv, material, one_in, has_alpha, texels, levels, level_count
 ):
     """Draw faces into the maps of several lights; see ``raster.draw_shadows``.
 
-    Of materials that are ``thinned`` (M,) only one pair of faces in ``THIN`` is drawn.
+    Of each material one pair of neighbouring faces in ``one_in`` (M,) is drawn.
     """
     size = maps.shape[1]
     none = np.empty((0, 0), np.int32)
@@ -324,7 +321,7 @@ def draw_shadow_faces(  # type: ignore[no-untyped-def]
         while count < RUN and following < len(faces):
             f = following
             following += 1
-            if thinned[material[f]] and (f // 2) % THIN != 0:
+            if (f // 2) % one_in[material[f]] != 0:
                 continue
             for v in range(3):
                 vertex = faces[f, v]
