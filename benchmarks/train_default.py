@@ -26,7 +26,7 @@ from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
 VALIDATION = (100_000, 40)
-TRAINING = ((300_000, 500), (300_500, 500), (301_000, 500))
+TRAINING = ((300_000, 400), (300_400, 400), (300_800, 200))
 """First seeds and numbers of scenes."""
 
 
@@ -40,8 +40,7 @@ def main() -> None:
     log = logging.getLogger("train_default")
     options = SceneOptions(
         textures=arguments.textures,
-        pinhole_share=0.3,
-        ground_width=1120,
+        pinhole_share=0.25,
         cropped_share=0.3,
         meters_per_pixel=(0.09, 0.18),
         max_offset=0.12,
@@ -57,7 +56,6 @@ def main() -> None:
     config = TrainConfig(
         model=ModelConfig(
             blocks=(8, 11),
-            panorama_cell_deg=4.0,
             head=HeadConfig(hidden_dim=160, column_heads=4),
             aerial_turns=2,
         ),
