@@ -26,7 +26,7 @@ from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
 VALIDATION = (100_000, 40)
-TRAINING = ((300_000, 400), (300_400, 400), (300_800, 200))
+TRAINING = ((300_000, 400), (300_400, 400))
 """First seeds and numbers of scenes."""
 
 
@@ -68,7 +68,7 @@ def main() -> None:
         augmentation=AugmentConfig(window_cells=38),
         objective=ObjectiveConfig(voting=1.0, poses=PoseSampling(flipped=64, along=64)),
         optim=OptimConfig(
-            epochs=9,
+            epochs=10,
             batch_size=8,
             micro_batch_size=8,
             learning_rate=1e-3,
@@ -77,7 +77,7 @@ def main() -> None:
             bfloat16=True,
         ),
         run=RunConfig(
-            validation_lifts=("own", "flat"), validation_pairs=40, validate_every_epochs=3
+            validation_lifts=("own", "flat"), validation_pairs=40, validate_every_epochs=5
         ),
     )
     model, _ = build_model(config)
