@@ -26,7 +26,7 @@ from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
 VALIDATION = (100_000, 40)
-TRAINING = ((300_000, 400), (300_400, 400))
+TRAINING = ((300_000, 400), (300_400, 300))
 """First seeds and numbers of scenes."""
 
 
@@ -58,6 +58,7 @@ def main() -> None:
             blocks=(8, 11),
             head=HeadConfig(hidden_dim=160, column_heads=4),
             aerial_turns=2,
+            default_depth="flat",
         ),
         data=DataConfig(
             scenes=0,
@@ -91,10 +92,21 @@ def main() -> None:
             arguments.workers,
         )
     train(config, None, {}, arguments.output, report=lambda record: log.info("%s", record))
-    best, metadata = load_model(arguments.output / "model.safetensors")
-    save_model(
-        best.half(), arguments.output / "default.safetensors", metadata, include_backbone=False
-    )
+    ship(arguments.output)
+
+
+def ship(output: Path) -> None:
+    """Write the heads of the best step as the package ships them."""
+    best, metadata = load_model(output / "model.safetensors")
+    first, last = TRAINING[0][0], TRAINING[-1][0] + TRAINING[-1][1] - 1
+    record = {key: text.replace(f"{output}/", "") for key, text in metadata.items()} | {
+        "name": "default",
+        "licence": "Apache-2.0",
+        "recipe": "benchmarks/train_default.py",
+        "training_data": f"{sum(count for _, count in TRAINING)} generated scenes in two appearances "
+        f"each (seeds {first}-{last}), photographic textures of open licences; no real images",
+    }
+    save_model(best.half(), output / "default.safetensors", record, include_backbone=False)
 
 
 if __name__ == "__main__":
