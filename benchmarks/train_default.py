@@ -99,12 +99,13 @@ def ship(output: Path) -> None:
     """Write the heads of the best step as the package ships them."""
     best, metadata = load_model(output / "model.safetensors")
     first, last = TRAINING[0][0], TRAINING[-1][0] + TRAINING[-1][1] - 1
+    scenes = sum(count for _, count in TRAINING)
     record = {key: text.replace(f"{output}/", "") for key, text in metadata.items()} | {
         "name": "default",
         "licence": "Apache-2.0",
         "recipe": "benchmarks/train_default.py",
-        "training_data": f"{sum(count for _, count in TRAINING)} generated scenes in two appearances "
-        f"each (seeds {first}-{last}), photographic textures of open licences; no real images",
+        "training_data": f"{scenes} generated scenes in two appearances each (seeds {first}-{last}), "
+        "photographic textures of open licences; no real images",
     }
     save_model(best.half(), output / "default.safetensors", record, include_backbone=False)
 
