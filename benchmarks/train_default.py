@@ -104,8 +104,8 @@ def ship(output: Path) -> None:
         "name": "default",
         "licence": "Apache-2.0",
         "recipe": "benchmarks/train_default.py",
-        "training_data": f"{scenes} generated scenes in two appearances each (seeds {first}-{last}), "
-        "photographic textures of open licences; no real images",
+        "training_data": f"{scenes} generated scenes in two appearances each "
+        f"(seeds {first}-{last}), photographic textures of open licences; no real images",
     }
     save_model(best.half(), output / "default.safetensors", record, include_backbone=False)
 
