@@ -40,7 +40,7 @@ from loc2.localizer import HeadingPrior, Localizer
 from loc2.pose.confidence import ConfidenceModel, Statistics, fit_confidence
 from loc2.scenes.pairs import SceneOptions
 
-FIT_SEED, JUDGE_SEED = 910_000_000, 920_000_000
+FIT_SEED, JUDGE_SEED, ROUND = 910_000_000, 920_000_000, 1_000_000
 STYLES = 10  # scenes of one style are this many seeds apart
 
 
@@ -144,7 +144,9 @@ def run(case: Case, textures: Path | None, mesh: Path | None, weights: Path | No
 def collect(arguments: argparse.Namespace) -> None:
     """Localize the whole mix and write a row for each case."""
     rows_mesh = 0 if arguments.mesh is None else len(read_pairs(arguments.mesh))
-    listed = cases("fit", FIT_SEED, arguments.scale, 0)
+    listed = []
+    for part in range(arguments.fit_rounds):
+        listed += cases("fit", FIT_SEED + part * ROUND, arguments.scale, 0)
     listed += cases("judge", JUDGE_SEED, arguments.scale, rows_mesh)
     work = functools.partial(
         run, textures=arguments.textures, mesh=arguments.mesh, weights=arguments.weights
@@ -217,6 +219,7 @@ def main() -> None:
     action.add_argument("--weights", type=Path)
     action.add_argument("--rows", type=Path, required=True)
     action.add_argument("--scale", type=float, default=1.0)
+    action.add_argument("--fit-rounds", type=int, default=2, help="mixes to fit on, one to judge")
     action.add_argument("--workers", type=int, default=2)
     action.set_defaults(run=collect)
     action = actions.add_parser("fit")
