@@ -119,15 +119,17 @@ def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:
     assert 0 <= 150 * 0.3 - rows * cell < cell
 
 
-def test_descriptors_turn_with_the_aerial_image(localizer: Localizer) -> None:
+@pytest.mark.parametrize(("sides", "quarters"), [(2, 2), (4, 1)])
+def test_descriptors_turn_with_the_aerial_image(sides: int, quarters: int) -> None:
     exact = Localizer.from_pretrained(precision="float32").model
-    assert exact.config.aerial_turns == 4
+    assert exact.config.aerial_turns == 2
+    exact.config = exact.config.model_copy(update={"aerial_turns": sides})
     image = torch.rand(1, 3, 70, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         straight = exact.aerial_descriptors(image)
-        turned = exact.aerial_descriptors(torch.rot90(image, 1, (-2, -1)))
+        turned = exact.aerial_descriptors(torch.rot90(image, quarters, (-2, -1)))
         one_side = exact.describe_aerial(exact.features(image))
-    torch.testing.assert_close(turned, torch.rot90(straight, 1, (-2, -1)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned, torch.rot90(straight, quarters, (-2, -1)), atol=1e-4, rtol=0)
     assert not torch.allclose(straight, one_side, atol=1e-2)
     assert (straight.norm(dim=1) <= 1 + 1e-5).all()
 
