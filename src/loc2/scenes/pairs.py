@@ -31,7 +31,7 @@ from loc2.scenes.render import (
     render_ground,
     visible_from_above,
 )
-from loc2.scenes.sensor import develop, to_uint8
+from loc2.scenes.sensor import photograph
 from loc2.scenes.styles import STYLES
 from loc2.scenes.textures import TextureLibrary
 from loc2.scenes.vehicles import Garage
@@ -195,21 +195,21 @@ def generate_pair(seed: int, options: SceneOptions | None = None) -> ScenePair:
     visible = visible_from_above(ground, above)
     pano = isinstance(camera, Equirectangular)
     ground_look = draw_ground_look(below_rng, pano)
-    ground_rgb = develop(ground.rgb, ground_look, below_rng, panorama=pano)
+    ground_rgb = photograph(ground.rgb, ground_look, below_rng, panorama=pano)
     above_look = draw_aerial_look(above_rng)
     wooded = float((above.classes == SemanticClass.TREE).mean())  # exposed for open land
     above_look = replace(above_look, exposure_ev=above_look.exposure_ev - 1.5 * wooded)
-    aerial_rgb = develop(above.rgb, above_look, above_rng)
+    aerial_rgb = photograph(above.rgb, above_look, above_rng)
     return ScenePair(
         seed=seed,
         style=style,
-        ground=to_uint8(ground_rgb),
+        ground=ground_rgb,
         camera=camera,
         depth_m=ground.depth_m,
         valid=np.isfinite(ground.range_m),
         classes=ground.classes,
         camera_height_m=view.height_m,
-        aerial=to_uint8(aerial_rgb),
+        aerial=aerial_rgb,
         meters_per_pixel=meters_per_pixel,
         aerial_classes=_aerial_classes(above, world),
         visible_from_above=visible,
@@ -306,7 +306,7 @@ def _with_ground_classes(ground: GroundRender, world: World) -> GroundRender:
     mine = (classes == SemanticClass.TERRAIN) & np.isfinite(ground.range_m)
     if mine.any():
         grids = world.grids(ground.position[:2], None)
-        classes[mine] = world.ground_classes(ground.points_m[mine][:, :2], grids)
+        classes[mine] = world.ground_classes(ground.points_m[mine], grids)
     return replace(ground, classes=classes)
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional
 from loc2.scenes.texture import linear_to_srgb, srgb_to_linear
 
 Float32 = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
 _CURVE_LIMIT = 8.0
 _CURVE_SIZE = 2049
 _NONE = np.zeros((0, 0), np.float32)
@@ -117,6 +118,33 @@ def develop(
     Returns:
         (3, H, W) float32 in [0, 1].
     """
+    if development.jpeg_quality == 0:
+        return _srgb(radiance, development, rng, panorama, self_lit)
+    image = photograph(radiance, development, rng, panorama=panorama, self_lit=self_lit)
+    return np.ascontiguousarray(image.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+
+
+def photograph(
+    radiance: Float32,
+    development: Development,
+    rng: np.random.Generator,
+    *,
+    panorama: bool = False,
+    self_lit: bool = False,
+) -> UInt8:
+    """Return what :func:`develop` makes as an (H, W, 3) 8-bit image."""
+    image = to_uint8(_srgb(radiance, development, rng, panorama, self_lit))
+    return _jpeg(image, development.jpeg_quality) if development.jpeg_quality else image
+
+
+def _srgb(
+    radiance: Float32,
+    development: Development,
+    rng: np.random.Generator,
+    panorama: bool,
+    self_lit: bool,
+) -> Float32:
+    """Return the (3, H, W) photograph before it is compressed."""
     gain = (1.0 if self_lit else _automatic_gain(radiance)) * 2.0**development.exposure_ev
     factors = np.array(development.white_balance) * gain * (1.0 - development.veil)
     image = radiance * factors.astype(np.float32)[:, None, None]
@@ -130,16 +158,37 @@ def develop(
     grain = rng.standard_normal(image.shape[1:], np.float32) if development.noise > 0.0 else _NONE
     curve = _tone_curve(development.contrast, self_lit)
     srgb = np.empty(image.shape, np.float32)
-    _tone(image, curve, development.saturation, grain, development.noise, srgb)
+    saturation, noise = np.float32(development.saturation), np.float32(development.noise)
+    _tone(image, curve, saturation, grain, noise, srgb)
     if development.sharpening > 0.0:
-        srgb += development.sharpening * (srgb - _blur(srgb, 1.0, panorama))
-        np.clip(srgb, 0.0, 1.0, out=srgb)
-    return _jpeg(srgb, development.jpeg_quality) if development.jpeg_quality else srgb
+        _sharpen(srgb, _blur(srgb, 1.0, panorama), np.float32(development.sharpening))
+    return srgb
 
 
-def to_uint8(srgb: Float32) -> NDArray[np.uint8]:
+def to_uint8(srgb: Float32) -> UInt8:
     """Return an (H, W, 3) 8-bit image of a (3, H, W) one in [0, 1]."""
-    return np.ascontiguousarray(np.rint(srgb.transpose(1, 2, 0) * 255.0).astype(np.uint8))
+    out = np.empty((*srgb.shape[1:], 3), np.uint8)
+    _quantise(srgb, out)
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _quantise(srgb, out):  # type: ignore[no-untyped-def]
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            for c in range(3):
+                out[row, col, c] = int(srgb[c, row, col] * np.float32(255) + np.float32(0.5))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sharpen(srgb, blurred, strength):  # type: ignore[no-untyped-def]
+    """Add to an image its difference from a blurred one, in place."""
+    for c in range(3):
+        for row in range(srgb.shape[1]):
+            for col in range(srgb.shape[2]):
+                value = srgb[c, row, col]
+                value += strength * (value - blurred[c, row, col])
+                srgb[c, row, col] = min(max(value, np.float32(0)), np.float32(1))
 
 
 def _balance(warmth: float, tint: float) -> Rgb:
@@ -177,23 +226,35 @@ def _tone_curve(contrast: float, self_lit: bool) -> Float32:
 def _tone(image, curve, saturation, grain, noise, out):  # type: ignore[no-untyped-def]
     """Apply the tone curve, saturation and noise (stronger in the dark, mostly luminance)."""
     _, height, width = image.shape
+    zero, one, last = np.float32(0), np.float32(1), np.float32(len(curve) - 1.001)
     scale = np.float32((len(curve) - 1) / math.sqrt(_CURVE_LIMIT))
     noisy = grain.shape[0] > 0
     value = np.empty(3, np.float32)
     for row in range(height):
         for col in range(width):
             for c in range(3):
-                root = math.sqrt(max(image[c, row, col], np.float32(0)))
-                at = min(root * scale, np.float32(len(curve) - 1.001))
-                i = int(at)
-                value[c] = curve[i] + (at - i) * (curve[i + 1] - curve[i])
-            grey = 0.299 * value[0] + 0.587 * value[1] + 0.114 * value[2]
+                at = min(np.sqrt(max(image[c, row, col], zero)) * scale, last)
+                i = np.int32(at)
+                value[c] = curve[i] + (at - np.float32(i)) * (curve[i + 1] - curve[i])
+            grey = (
+                np.float32(0.299) * value[0]
+                + np.float32(0.587) * value[1]
+                + np.float32(0.114) * value[2]
+            )
             for c in range(3):
-                v = grey + saturation * (value[c] - grey)
-                if noisy:  # the colour part comes from elsewhere in the same field
-                    color = grain[(row + 37 * c + 11) % height, (col + 101 * c + 29) % width]
-                    v += noise * (1.4 - v) * (0.8 * grain[row, col] + 0.4 * color)
-                out[c, row, col] = min(max(v, 0.0), 1.0)
+                out[c, row, col] = grey + saturation * (value[c] - grey)
+        if noisy:
+            for c in range(3):  # the colour part comes from elsewhere in the same field
+                other = grain[(row + 37 * c + 11) % height]
+                shift = (101 * c + 29) % width
+                for col in range(width):
+                    color = other[col + shift if col + shift < width else col + shift - width]
+                    v = out[c, row, col]
+                    speck = np.float32(0.8) * grain[row, col] + np.float32(0.4) * color
+                    out[c, row, col] = v + noise * (np.float32(1.4) - v) * speck
+        for c in range(3):
+            for col in range(width):
+                out[c, row, col] = min(max(out[c, row, col], zero), one)
 
 
 def _vignette(height: int, width: int, loss: float) -> Float32:
@@ -257,11 +318,10 @@ def _lose_resolution(image: Float32, share: float) -> Float32:
     return np.maximum(restored, 0.0)
 
 
-def _jpeg(srgb: Float32, quality: int) -> Float32:
+def _jpeg(image: UInt8, quality: int) -> UInt8:
     buffer = io.BytesIO()
-    Image.fromarray(to_uint8(srgb)).save(buffer, "JPEG", quality=quality)
-    decoded = np.asarray(Image.open(buffer))
-    return np.ascontiguousarray(decoded.transpose(2, 0, 1).astype(np.float32) / np.float32(255))
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer))
 
 
 def linear_rgb(rng: np.random.Generator, low: float, high: float) -> Rgb:
