@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from loc2.scenes.packed import PackedMesh
@@ -19,7 +20,7 @@ from loc2.scenes.raster import draw_shadows
 Float32 = NDArray[np.float32]
 Rgb = tuple[float, float, float]
 
-SUN_MAP_SIZE = 768
+SUN_MAP_SIZE = 640
 SKY_MAP_SIZE = 256
 SKY_DIRECTIONS = 6
 
@@ -184,14 +185,15 @@ def procedural_sky(
     horizon = np.array([0.72, 0.82, 0.93]) * rng.uniform(0.85, 1.15)
     horizon = horizon + (0.85 - horizon) * clouds
     zenith = zenith + (horizon - zenith) * 0.7 * rng.beta(1.0, 3.0)  # dust and moisture
+    zenith, horizon = zenith.astype(np.float32), horizon.astype(np.float32)
     clear = zenith + (horizon - zenith) * (1.0 - up) ** rng.uniform(2.5, 5.0)
     cos_sun = np.clip(rays @ sun, 0.0, 1.0)[..., None]
     glow = 0.35 * cos_sun**8 + 2.5 * cos_sun**200 + 30.0 * (cos_sun > math.cos(0.006))
-    warm = np.array([1.0, 0.92, 0.78])
+    warm = np.array([1.0, 0.92, 0.78], np.float32)
     density, relief = (layer[..., None] for layer in _clouds(rng, rays, clouds))
     lit = rng.uniform(0.85, 1.15) - 0.45 * density * rng.uniform(0.3, 1.0)
     lit = lit * (1.0 + relief * rng.uniform(0.05, 0.2))
-    cloud = np.array([0.97, 0.985, 1.0]) * lit + warm * 0.35 * cos_sun**6
+    cloud = np.array([0.97, 0.985, 1.0], np.float32) * lit + warm * 0.35 * cos_sun**6
     radiance = clear + glow * warm
     radiance = (
         radiance
@@ -218,19 +220,28 @@ def _clouds(rng: np.random.Generator, rays: Float32, clouds: float) -> tuple[Flo
         frequency = np.float32(0.8 * 2.0**octave)
         u = x * frequency + np.float32(rng.uniform(size, 2 * size))
         v = y * frequency + np.float32(rng.uniform(size, 2 * size))
-        u0, v0 = np.floor(u), np.floor(v)
-        s = (u - u0) ** 2 * (3 - 2 * (u - u0))
-        t = (v - v0) ** 2 * (3 - 2 * (v - v0))
-        col, row = u0.astype(np.int32) % size, v0.astype(np.int32) % size
-        next_col, next_row = (col + 1) % size, (row + 1) % size
-        top = grid[row, col] * (1 - s) + grid[row, next_col] * s
-        bottom = grid[next_row, col] * (1 - s) + grid[next_row, next_col] * s
-        noise += (top * (1 - t) + bottom * t) * np.float32(0.5**octave)
+        _add_octave(grid, u, v, 0.5**octave, noise)
     threshold = np.quantile(noise, np.clip(1.0 - clouds, 0.0, 1.0))
     relief: Float32 = (noise - noise.mean()) / (noise.std() + np.float32(1e-6))
     density = np.clip(0.8 * (noise - threshold) / (noise.std() + 1e-6), 0.0, 1.0)
     density *= min(clouds * 20.0, 1.0)  # a clear sky stays clear
     return density.astype(np.float32), relief
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_octave(grid, u, v, weight, noise):  # type: ignore[no-untyped-def]
+    """Add the values of a periodic grid at (u, v) cells, smoothly interpolated."""
+    size = len(grid)
+    for i in range(noise.shape[0]):
+        for j in range(noise.shape[1]):
+            left, low = math.floor(u[i, j]), math.floor(v[i, j])
+            s, t = u[i, j] - left, v[i, j] - low
+            s, t = s * s * (3 - 2 * s), t * t * (3 - 2 * t)
+            col, row = left % size, low % size
+            right, high = (col + 1) % size, (row + 1) % size
+            top = grid[row, col] * (1 - s) + grid[row, right] * s
+            bottom = grid[high, col] * (1 - s) + grid[high, right] * s
+            noise[i, j] += weight * (top * (1 - t) + bottom * t)
 
 
 def _direction(azimuth_deg: float, elevation_deg: float) -> NDArray[np.float64]:

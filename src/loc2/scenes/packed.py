@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from loc2.scenes.mesh import Material, Mesh
@@ -32,6 +33,7 @@ class PackedMesh(NamedTuple):
         level_count: (M,) number of levels.
         has_alpha: (M,) whether the material is cut out by a mask.
         specular: (M,) reflectance at normal incidence.
+        casts_shadow: (M,) false for painted ground, on which shadows only fall.
     """
 
     vertices: Float32
@@ -46,6 +48,7 @@ class PackedMesh(NamedTuple):
     level_count: Int32
     has_alpha: NDArray[np.bool_]
     specular: Float32
+    casts_shadow: NDArray[np.bool_]
 
 
 def pack(mesh: Mesh, *, fill: bool = True) -> PackedMesh:
@@ -88,6 +91,7 @@ def pack(mesh: Mesh, *, fill: bool = True) -> PackedMesh:
         level_count=level_count,
         has_alpha=np.array([m.alpha is not None for m in mesh.materials], np.bool_),
         specular=np.array([m.specular for m in mesh.materials], np.float32),
+        casts_shadow=np.array([m.paint is None for m in mesh.materials], np.bool_),
     )
 
 
@@ -100,7 +104,7 @@ def fill_seen(packed: PackedMesh, materials: Sequence[Material], samples: Int32)
         samples: indices of the faces that are seen, -1 for none; any shape.
     """
     seen = np.zeros(len(packed.faces) + 1, np.bool_)
-    seen[samples.reshape(-1)] = True  # the last for -1
+    _mark(samples.reshape(-1), seen)  # the last for -1
     faces = np.flatnonzero(seen[:-1])
     owner = packed.material[faces]
     for i in np.unique(owner):
@@ -114,3 +118,9 @@ def fill_seen(packed: PackedMesh, materials: Sequence[Material], samples: Int32)
         elif material.alpha is None:
             texels = material.pyramid[0]
             packed.texels[start : start + len(texels)] = texels
+
+
+@njit(cache=True, nogil=True)
+def _mark(indices, marked):  # type: ignore[no-untyped-def]
+    for i in indices:
+        marked[i] = True

@@ -136,7 +136,7 @@ def draw_shadows(
     """
     maps = np.full((len(views), size, size), -np.inf, np.float32)
     if len(views):
-        one_in, masked = np.ones(len(mesh.has_alpha), np.int64), mesh.has_alpha
+        one_in, masked = mesh.casts_shadow.astype(np.int64), mesh.has_alpha
         if thin_foliage:
             coarsest = mesh.levels[np.arange(len(masked)), mesh.level_count - 1, 0]
             present = np.maximum(mesh.texels[coarsest[masked], 3], 1)  # of one texel: the mean

@@ -71,23 +71,32 @@ def _triangle(  # type: ignore[no-untyped-def]
             left, right = right, left
         first = max(0, math.ceil(max(left, -1.0) - 0.5))
         last = min(width, math.ceil(min(right, width + 1.0) - 0.5))
+        dy = y - ay
+        k_row = ak + ky * dy
+        if not masked:
+            for col in range(first, last):
+                k = min(max(k_row + kx * (col + 0.5 - ax), k_min), k_max)  # slivers extrapolate
+                if k > key[row, col]:
+                    key[row, col] = k
+                    if with_index:
+                        index[row, col] = face
+            continue
+        u_row, v_row = au + uy * dy, av + vy * dy
         for col in range(first, last):
             dx = col + 0.5 - ax
-            dy = y - ay
-            k = min(max(ak + kx * dx + ky * dy, k_min), k_max)  # slivers extrapolate
+            k = min(max(k_row + kx * dx, k_min), k_max)
             if k <= key[row, col]:
                 continue
-            if masked:
-                u = au + ux * dx + uy * dy
-                v = av + vx * dx + vy * dy
-                if perspective:
-                    u /= k
-                    v /= k
-                tx = min(int((u - math.floor(u)) * cols), cols - 1)
-                ty = min(int((math.ceil(v) - v) * rows), rows - 1)
-                present = texels[offset + ty * cols + tx, 3]
-                if present < 255 and (present == 0 or present <= _threshold(row, col, face)):
-                    continue
+            u = u_row + ux * dx
+            v = v_row + vx * dx
+            if perspective:
+                u /= k
+                v /= k
+            tx = min(int((u - math.floor(u)) * cols), cols - 1)
+            ty = min(int((math.ceil(v) - v) * rows), rows - 1)
+            present = texels[offset + ty * cols + tx, 3]
+            if present < 255 and (present == 0 or present <= _threshold(row, col, face)):
+                continue
             key[row, col] = k
             if with_index:
                 index[row, col] = face
@@ -305,7 +314,7 @@ def draw_shadow_faces(  # type: ignore[no-untyped-def]
 ):
     """Draw faces into the maps of several lights; see ``raster.draw_shadows``.
 
-    Of each material one pair of neighbouring faces in ``one_in`` (M,) is drawn.
+    Of each material one pair of neighbouring faces in ``one_in`` (M,) is drawn, of 0 none.
     """
     size = maps.shape[1]
     none = np.empty((0, 0), np.int32)
@@ -321,7 +330,8 @@ def draw_shadow_faces(  # type: ignore[no-untyped-def]
         while count < RUN and following < len(faces):
             f = following
             following += 1
-            if (f // 2) % one_in[material[f]] != 0:
+            step = one_in[material[f]]
+            if step == 0 or (f // 2) % step != 0:
                 continue
             for v in range(3):
                 vertex = faces[f, v]
