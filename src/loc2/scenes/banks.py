@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from loc2.scenes.polyline import Float64
 from loc2.scenes.roads import Network
@@ -71,16 +70,28 @@ def draw_banks(rng: np.random.Generator, network: Network) -> Banks:
     return Banks(heights, slopes)
 
 
-def sample_banks(heights: Float64, x: NDArray[np.floating], y: NDArray[np.floating]) -> Float64:
-    """Return heights at world positions, bilinear, 0 outside the grid."""
-    count = len(heights)
-    u = np.clip((np.asarray(x) + HALF_M) / CELL_M, 0.0, count - 1.001)
-    v = np.clip((np.asarray(y) + HALF_M) / CELL_M, 0.0, count - 1.001)
-    i, j = v.astype(np.int64), u.astype(np.int64)
-    s, t = u - j, v - i
-    low = heights[i, j] * (1 - s) + heights[i, j + 1] * s
-    high = heights[i + 1, j] * (1 - s) + heights[i + 1, j + 1] * s
-    return np.asarray(low * (1 - t) + high * t)
+@njit(cache=True, nogil=True, error_model="numpy")
+def sample_heights(heights, x, y, out):  # type: ignore[no-untyped-def]
+    """Interpolate between the heights of a grid, and return whether points lie beyond it.
+
+    Args:
+        heights: (N, N) heights on a grid as that of ``Banks``, metres.
+        x: (K,) east, metres.
+        y: (K,) north, metres.
+        out: (K,) output, left as it is at points beyond the grid, metres.
+    """
+    beyond = False
+    for k in range(len(x)):
+        if not (abs(x[k]) < HALF_M and abs(y[k]) < HALF_M):
+            beyond = True
+            continue
+        u, v = (x[k] + HALF_M) / CELL_M, (y[k] + HALF_M) / CELL_M
+        i, j = min(int(v), len(heights) - 2), min(int(u), len(heights) - 2)
+        s, t = u - j, v - i
+        low = heights[i, j] * (1 - s) + heights[i, j + 1] * s
+        high = heights[i + 1, j] * (1 - s) + heights[i + 1, j + 1] * s
+        out[k] = low * (1 - t) + high * t
+    return beyond
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

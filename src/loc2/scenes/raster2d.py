@@ -182,6 +182,43 @@ def draw_strokes(raster, touched, west, north, cell, strokes):  # type: ignore[n
                     touched[row, col] = 1
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def look_up(  # type: ignore[no-untyped-def]
+    points, west, north, cell, index, table, cover, thick, covered, values, done
+):
+    """Look up what lies at points on a raster, those that are done left out.
+
+    Args:
+        points: (N, 2 or more) world positions, metres.
+        west: left edge, metres.
+        north: upper edge, metres.
+        cell: cell size, metres.
+        index: (H, W) raster.
+        table: value of each index.
+        cover: (C, H, W) coverage of strokes.
+        thick: (256,) value of a cell of each value under a stroke.
+        covered: (C,) whether a channel counts.
+        values: (N,) output; points beyond the raster keep theirs.
+        done: (N,) set where a value is written.
+    """
+    rows, cols = index.shape
+    for i in range(len(points)):
+        if done[i]:
+            continue
+        col = math.floor((points[i, 0] - west) / cell)
+        row = math.floor((north - points[i, 1]) / cell)
+        if col < 0 or row < 0 or col >= cols or row >= rows:
+            continue
+        value = table[index[row, col]]
+        if thick[value] != value:
+            for k in range(len(covered)):
+                if covered[k] and cover[k, row, col] > 110:
+                    value = thick[value]
+                    break
+        values[i] = value
+        done[i] = True
+
+
 @njit(cache=True, nogil=True)
 def touches(raster, west, north, cell, edges):  # type: ignore[no-untyped-def]
     """Return whether a polygon, given by its (E, 4) edges, covers a cell that is not zero."""

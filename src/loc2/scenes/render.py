@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from loc2.cameras import Camera, Equirectangular, Pinhole
@@ -71,7 +72,8 @@ class GroundRender:
         if rays is None:
             rays = _world_rays(self.camera, self.heading_deg, 0)
         with np.errstate(invalid="ignore"):
-            return (rays * self.range_m[..., None] + self.position).astype(np.float32)
+            points: Float32 = rays * self.range_m[..., None] + self.position.astype(np.float32)
+        return points
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ class AerialRender:
             points.reshape(-1, 3), self.center, width, height, self.meters_per_pixel,
             self.rotation_deg, self.lean, self.terrain,
         )  # fmt: skip
-        return flat[:, :2].reshape((*points.shape[:-1], 2)).astype(np.float32)
+        return np.ascontiguousarray(flat[:, :2]).reshape((*points.shape[:-1], 2))
 
 
 def render_ground(
@@ -133,7 +135,7 @@ def render_ground(
     packed = pack(mesh, fill=False) if isinstance(mesh, Mesh) else mesh
     origin = np.asarray(position, np.float64)
     lit = build_light_field(packed, light, origin, shadow_radii_m)
-    offset = (packed.vertices - origin).astype(np.float32)
+    offset = packed.vertices - origin.astype(np.float32)
     rays = _world_rays(camera, heading_deg, 1)
     if isinstance(camera, Pinhole):
         samples = _pinhole_samples(packed, offset, camera, heading_deg)[None]
@@ -190,7 +192,7 @@ def render_aerial(
     screen = _aerial_screen(
         packed.vertices, middle, width, height, meters_per_pixel, rotation_deg, lean, terrain
     )
-    fine = (screen * np.array([2.0, 2.0, 1.0])).astype(np.float32)
+    fine = screen * np.array([2.0, 2.0, 1.0], np.float32)
     samples = draw_parallel(packed, fine, 2 * width, 2 * height)
     if isinstance(mesh, Mesh):
         fill_seen(packed, mesh.materials, samples)
@@ -207,7 +209,7 @@ def render_aerial(
     rgb = np.empty((height, width, 3), np.float32)
     top = np.empty((height, width), np.float32)
     classes = np.empty((height, width), np.uint8)
-    resolve_aerial(packed, lit, screen.astype(np.float32), samples, view, rgb, top, classes)
+    resolve_aerial(packed, lit, screen, samples, view, rgb, top, classes)
     return AerialRender(
         rgb=np.ascontiguousarray(rgb.transpose(2, 0, 1)),
         height_m=top,
@@ -237,21 +239,14 @@ def visible_from_above(
     Returns:
         (H, W) bool; false in the sky, outside the orthophoto, and under what covers the point.
     """
-    height, width = aerial.height_m.shape
     seen = np.isfinite(ground.range_m)
     points = ground.points_m[seen]
-    uv_px = np.floor(aerial.to_pixels(points)).astype(int)
-    inside = ((uv_px >= 0) & (uv_px < (width, height))).all(axis=1)
-    col, row = uv_px[inside].T
-    difference = np.abs(points[inside, 2] - aerial.height_m[row, col])
     slack_m = tolerance_m + 0.5 * aerial.meters_per_pixel
-    on_top = difference <= slack_m
     lean = math.hypot(*aerial.lean)
-    if lean > 0.0:
-        same = ground.classes[seen][inside] == aerial.classes[row, col]
-        on_top |= same & (difference <= slack_m + aerial.meters_per_pixel / lean)
+    span_m = aerial.meters_per_pixel / lean if lean > 0.0 else 0.0
     within = np.zeros(len(points), np.bool_)
-    within[inside] = on_top
+    _on_top(points, ground.classes[seen], aerial.to_pixels(points), aerial.height_m, aerial.classes,
+            slack_m, span_m, within)  # fmt: skip
     visible = np.zeros(seen.shape, np.bool_)
     visible[seen] = within
     return visible
@@ -288,23 +283,36 @@ def _aerial_screen(
     rotation_deg: float,
     lean: tuple[float, float],
     terrain: Terrain | None,
-) -> Float64:
+) -> Float32:
     """Return (N, 3) pixel columns, rows, and heights of world points."""
-    image_m = world_to_aerial_m(points[:, :2], center, rotation_deg)
-    if lean != (0.0, 0.0):
-        above = points[:, 2].astype(np.float64)
-        if terrain is not None:
-            x, y = points[:, 0].astype(np.float32), points[:, 1].astype(np.float32)
-            above = above - terrain(x, y)
-        image_m = image_m + above[:, None] * np.array(lean)
-    return np.stack(
-        (
-            image_m[:, 0] / meters_per_pixel + width / 2,
-            height / 2 - image_m[:, 1] / meters_per_pixel,
-            points[:, 2].astype(np.float64),
-        ),
-        axis=-1,
-    )
+    level = np.zeros(len(points), np.float32)
+    if terrain is not None and lean != (0.0, 0.0):
+        level = terrain(points[:, 0].astype(np.float32), points[:, 1].astype(np.float32))
+    screen = np.empty((len(points), 3), np.float32)
+    _project(points, level, center, _image_to_world(rotation_deg) / meters_per_pixel,
+             np.array(lean) / meters_per_pixel, width, height, screen)  # fmt: skip
+    return screen
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _project(points, level, center, turn, lean, width, height, screen):  # type: ignore[no-untyped-def]
+    """Write pixel columns, rows and heights of points whose ground lies at heights ``level``."""
+    for i in range(len(points)):
+        x, y, above = points[i, 0] - center[0], points[i, 1] - center[1], points[i, 2] - level[i]
+        screen[i, 0] = 0.5 * width + (x * turn[0, 0] + y * turn[1, 0] + above * lean[0])
+        screen[i, 1] = 0.5 * height - (x * turn[0, 1] + y * turn[1, 1] + above * lean[1])
+        screen[i, 2] = points[i, 2]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _on_top(points, kinds, uv_px, top_m, classes, slack_m, span_m, out):  # type: ignore[no-untyped-def]
+    """Set which points are the topmost at their pixels; see :func:`visible_from_above`."""
+    height, width = top_m.shape
+    for i in range(len(points)):
+        col, row = math.floor(uv_px[i, 0]), math.floor(uv_px[i, 1])
+        if 0 <= col < width and 0 <= row < height:
+            allowed_m = slack_m + (span_m if kinds[i] == classes[row, col] else 0.0)
+            out[i] = abs(points[i, 2] - top_m[row, col]) <= allowed_m
 
 
 def _pixel_centers(camera: Camera, extra: int) -> torch.Tensor:
@@ -359,9 +367,8 @@ def _cube_samples(
         span = math.radians(camera.elevation_top_deg - camera.elevation_bottom_deg)
         per_radian = max(per_radian, camera.height / span)
     size = 2 * math.ceil(2.0 * per_radian)
-    flat = rays.reshape(-1, 3)
-    reach = np.abs(flat[:, :2]).max(axis=1)
+    reach = np.maximum(np.abs(rays[..., 0]), np.abs(rays[..., 1]))
     needed = np.ones(6, np.bool_)
-    needed[4] = (flat[:, 2] >= reach).any()
-    needed[5] = (-flat[:, 2] >= reach).any()
+    needed[4] = (rays[..., 2] >= reach).any()
+    needed[5] = (-rays[..., 2] >= reach).any()
     return draw_cube(packed, offset, size, needed)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from loc2.scenes.banks import Banks, draw_banks, sample_banks
+from loc2.scenes.banks import CELL_M, HALF_M, Banks, draw_banks, sample_heights
 from loc2.scenes.builder import quad_mesh
 from loc2.scenes.mesh import Material, Mesh, SemanticClass
 from loc2.scenes.polyline import Float64
@@ -37,6 +37,8 @@ class Hills:
         self._far_m = far_m
         self._far_phase = rng.uniform(0, 2 * math.pi, 3)
         self._banks: Banks | None = None
+        at = np.linspace(-HALF_M, HALF_M, round(2 * HALF_M / CELL_M) + 1)
+        self._near = self._sum(*np.meshgrid(at, at))
 
     @property
     def banked(self) -> bool:
@@ -56,17 +58,28 @@ class Hills:
             network: the roads; side roads stay on their level.
         """
         self._banks = draw_banks(rng, network)
+        self._near = self._near + self._banks.heights
 
     def __call__(
         self, east: NDArray[np.floating], north: NDArray[np.floating]
     ) -> NDArray[np.float32]:
-        """Return heights, metres, at (east, north) arrays."""
+        """Return heights, metres, at (east, north) arrays.
+
+        Near the origin they are interpolated between those of a grid.
+        """
+        x, y = np.asarray(east), np.asarray(north)
+        z = np.empty(x.shape, np.float32)
+        if sample_heights(self._near, x.ravel(), y.ravel(), z.reshape(-1)):
+            beyond = (np.abs(x) >= HALF_M) | (np.abs(y) >= HALF_M)
+            z[beyond] = self._sum(x[beyond], y[beyond])
+        return z
+
+    def _sum(self, east: NDArray[np.floating], north: NDArray[np.floating]) -> Float64:
+        """Return the sum of the waves and the hills on the horizon."""
         x, y = np.asarray(east, np.float64), np.asarray(north, np.float64)
         z = np.zeros(x.shape)
         for i in range(5):
             z += self._size[i] * np.sin(self._k[0, i] * x + self._k[1, i] * y + self._phase[i])
-        if self._banks is not None:
-            z += sample_banks(self._banks.heights, x, y)
         distance = np.asarray(np.hypot(x, y))
         far = np.asarray(distance > HILLS_FROM_M)
         if far.any():
@@ -75,7 +88,7 @@ class Hills:
             ridge = ridge + 0.35 * np.sin(7 * bearing + self._far_phase[1])
             rise = np.clip((distance[far] - HILLS_FROM_M) / 450.0, 0.0, 1.0)
             z[far] = z[far] + self._far_m * ridge * rise**2
-        return np.asarray(z, np.float32)
+        return z
 
     def at(self, points: NDArray[np.floating]) -> Float64:
         """Return (...,) heights at (..., 2) points."""
