@@ -228,27 +228,27 @@ def instances(
         tints: (N, 3) linear factors.
     """
     count, corners, faces = len(positions), len(prototype.vertices), len(prototype.faces)
-    cos, sin = np.cos(angles), np.sin(angles)
-    zero, one = np.zeros(count), np.ones(count)
+    cos, sin = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    zero, one = np.zeros(count, np.float32), np.ones(count, np.float32)
     turn = np.stack((np.stack((cos, -sin, zero), -1), np.stack((sin, cos, zero), -1),
                      np.stack((zero, zero, one), -1)), 1)  # fmt: skip
-    shape = np.asarray(scales, np.float64).reshape(count, 1, 3)
+    shape = np.asarray(scales, np.float32).reshape(count, 1, 3)
     points = (prototype.vertices[None] * shape) @ turn.transpose(0, 2, 1)
-    points = points + np.asarray(positions)[:, None]
+    points += np.asarray(positions, np.float32)[:, None]
     color = np.asarray(tints, np.float32).reshape(count, 1, 1, 3)
-    color = color * (1.0 if prototype.color is None else prototype.color[None])
+    color = color * (np.float32(1) if prototype.color is None else prototype.color[None])
     normals = None
     if prototype.normals is not None:
-        normals = (prototype.normals.reshape(1, -1, 3) @ turn.transpose(0, 2, 1)).astype(np.float32)
+        normals = prototype.normals.reshape(1, -1, 3) @ turn.transpose(0, 2, 1)
         normals = normals.reshape(-1, 3, 3)
     shift = (np.arange(count, dtype=np.int32) * corners)[:, None, None]
     return Mesh(
-        vertices=points.reshape(-1, 3).astype(np.float32),
-        faces=(prototype.faces[None] + shift).reshape(-1, 3).astype(np.int32),
+        vertices=points.reshape(-1, 3),
+        faces=(prototype.faces[None] + shift).reshape(-1, 3),
         uv=np.tile(prototype.uv, (count, 1, 1)),
         material=np.tile(prototype.material, count),
         materials=prototype.materials,
         class_id=np.tile(prototype.class_id, count),
-        color=np.broadcast_to(color, (count, faces, 3, 3)).reshape(-1, 3, 3).astype(np.float32),
+        color=np.broadcast_to(color, (count, faces, 3, 3)).reshape(-1, 3, 3),
         normals=normals,
     )

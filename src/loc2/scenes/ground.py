@@ -176,9 +176,10 @@ class GroundPainter:
         )  # fmt: skip
         return out
 
-    def _tables(self, cell_m: float, wear: Wear) -> tuple[Float32, Float32]:
+    def _tables(self, cell_m: float, wear: Wear) -> tuple[Float64, Float32]:
         """Return (S, 20) parameters of the surfaces and (N, 3) texels of all their tiles."""
         rows: list[list[float]] = []
+        gains: list[float] = []
         chunks, offset = [], 0
         known: dict[int, tuple[int, int]] = {}
         for surface, texture in zip(self.plan.surfaces, self._textures, strict=True):
@@ -200,13 +201,16 @@ class GroundPainter:
             angle = math.radians(surface.rows_deg)
             spin = float(len(rows)) * 0.7 if surface.soft else 0.0
             rows.append([
-                start, size, texture.extent_m, surface.grain, *(srgb_to_linear(a / 255) * gain),
-                *(srgb_to_linear(b / 255) * gain), surface.mottle_m, surface.mottle,
+                start, size, texture.extent_m, surface.grain, *a, *b, surface.mottle_m,
+                surface.mottle,
                 float(surface.soft), surface.rows_m, math.cos(angle), math.sin(angle),
                 surface.rows, math.cos(spin), math.sin(spin),
                 float(surface.pattern in SCATTERED),
             ])  # fmt: skip
-        return np.array(rows, np.float32), np.concatenate(chunks).astype(np.float32)
+            gains.append(gain)
+        table = np.array(rows)
+        table[:, 4:10] = srgb_to_linear(table[:, 4:10] / 255) * np.array(gains)[:, None]
+        return table, np.concatenate(chunks)
 
 
 def _ratio_tile(texture: Texture, cell_m: float) -> Float32:
@@ -259,12 +263,14 @@ def _mark_blocks(uv, rows, cols, wanted):  # type: ignore[no-untyped-def]
 def _texel(a, b, n, scattered):  # type: ignore[no-untyped-def]
     """Return the index of the texel at (a, b) repeats in a texture of n by n."""
     low_a, low_b = math.floor(a), math.floor(b)
-    col, row = int((a - low_a) * n), int((b - low_b) * n)
+    a, b = a - low_a, b - low_b
     if scattered > 0.5:
         mixed = (int(low_a) * 73856093) ^ (int(low_b) * 19349663)
-        col = (col + ((mixed >> 4) & 1023)) % n
-        row = (row + ((mixed >> 14) & 1023)) % n
-    return min(row, n - 1) * n + min(col, n - 1)
+        a += ((mixed >> 4) & 1023) / 1024.0
+        b += ((mixed >> 14) & 1023) / 1024.0
+        a -= a >= 1.0
+        b -= b >= 1.0
+    return min(int(b * n), n - 1) * n + min(int(a * n), n - 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -273,8 +279,9 @@ def _paint(  # type: ignore[no-untyped-def]
     shift, to_srgb, wanted, plain,
 ):  # fmt: skip
     rows, cols = index.shape
-    size = noise.shape[1]
+    size = NOISE_SIZE
     mask = size - 1
+    shift0, shift1, shift2, shift3 = shift
     broad = size / 210.0
     stain = size / 13.0
     fine = size / 47.0
@@ -287,49 +294,46 @@ def _paint(  # type: ignore[no-untyped-def]
                 for k in range(3):
                     out[row, col, k] = plain[s, k]
                 continue
-            n_fine = noise[
-                1, int(y * fine + shift[0] * 7) & mask, int(x * fine + shift[1] * 7) & mask
-            ]
-            n_stain = noise[1, int(y * stain + shift[2]) & mask, int(x * stain + shift[3]) & mask]
+            n_fine = noise[1, int(y * fine + shift0 * 7) & mask, int(x * fine + shift1 * 7) & mask]
+            n_stain = noise[1, int(y * stain + shift2) & mask, int(x * stain + shift3) & mask]
             if table[s, 12] > 0.5:  # ragged borders
                 r2 = row + int(0.22 * n_stain / cell)
                 c2 = col + int(0.22 * n_fine / cell)
                 if 0 <= r2 < rows and 0 <= c2 < cols and table[index[r2, c2], 12] > 0.5:
                     s = index[r2, c2]
-            p = table[s]
-            scale = size / p[10]
-            u = x * 0.8 + y * 0.6 + shift[0] * 3
-            v = y * 0.8 - x * 0.6 + shift[1] * 3
+            scale = size / table[s, 10]
+            u = x * 0.8 + y * 0.6 + shift0 * 3
+            v = y * 0.8 - x * 0.6 + shift1 * 3
             n_mottle = noise[0, int(v * scale) & mask, int(u * scale) & mask]
-            n_broad = noise[0, int(y * broad + shift[2]) & mask, int(x * broad + shift[3]) & mask]
-            share = 0.35 + 0.4 * p[11] * n_mottle
-            if p[12] > 0.5:
-                share += 0.18 * n_fine * p[11]
+            n_broad = noise[0, int(y * broad + shift2) & mask, int(x * broad + shift3) & mask]
+            share = 0.35 + 0.4 * table[s, 11] * n_mottle
+            if table[s, 12] > 0.5:
+                share += 0.18 * n_fine * table[s, 11]
             share = min(max(share, 0.0), 1.0)
             # two turned copies of the texture, mixed by noise, do not show its period
-            n = int(p[1])
-            start = int(p[0])
-            a = (x * p[17] + y * p[18]) / p[2]
-            b = (y * p[17] - x * p[18]) / p[2]
-            t0 = start + _texel(a, b, n, p[19])
-            gain = p[3]
+            n = int(table[s, 1])
+            start = int(table[s, 0])
+            a = (x * table[s, 17] + y * table[s, 18]) / table[s, 2]
+            b = (y * table[s, 17] - x * table[s, 18]) / table[s, 2]
+            t0 = start + _texel(a, b, n, table[s, 19])
+            gain = table[s, 3]
             light = 1.0 + 0.07 * n_broad + 0.035 * n_stain + 0.03 * n_fine
-            if p[12] > 0.5:
+            if table[s, 12] > 0.5:
                 a2 = (a * 0.31 - b * 0.95) * 0.83 + 0.37
                 b2 = (b * 0.31 + a * 0.95) * 0.83 + 0.61
-                t1 = start + _texel(a2, b2, n, p[19])
+                t1 = start + _texel(a2, b2, n, table[s, 19])
                 w = min(max(0.5 + 0.6 * n_fine, 0.0), 1.0)
                 d0 = (tiles[t0, 0] - 1) * (1 - w) + (tiles[t1, 0] - 1) * w
                 d1 = (tiles[t0, 1] - 1) * (1 - w) + (tiles[t1, 1] - 1) * w
                 d2 = (tiles[t0, 2] - 1) * (1 - w) + (tiles[t1, 2] - 1) * w
             else:
                 d0, d1, d2 = tiles[t0, 0] - 1, tiles[t0, 1] - 1, tiles[t0, 2] - 1
-            if p[13] > 0.0 and p[13] > 2.0 * cell:
-                across = (x * p[14] + y * p[15] + 0.5 * n_broad) / p[13]
-                light += p[16] * (1.0 + 0.4 * n_fine) * math.sin(6.2832 * across)
-            red = (p[4] + (p[7] - p[4]) * share) * light * (1 + gain * d0)
-            green = (p[5] + (p[8] - p[5]) * share) * light * (1 + gain * d1)
-            blue = (p[6] + (p[9] - p[6]) * share) * light * (1 + gain * d2)
+            if table[s, 13] > 0.0 and table[s, 13] > 2.0 * cell:
+                across = (x * table[s, 14] + y * table[s, 15] + 0.5 * n_broad) / table[s, 13]
+                light += table[s, 16] * (1.0 + 0.4 * n_fine) * math.sin(6.2832 * across)
+            red = (table[s, 4] + (table[s, 7] - table[s, 4]) * share) * light * (1 + gain * d0)
+            green = (table[s, 5] + (table[s, 8] - table[s, 5]) * share) * light * (1 + gain * d1)
+            blue = (table[s, 6] + (table[s, 9] - table[s, 6]) * share) * light * (1 + gain * d2)
             for k in range(cover.shape[0] if touched[row, col] else 0):
                 value = cover[k, row, col]
                 if value == 0:

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from loc2.scenes.shade import (
+    FAST,
     add_reflection,
     sample_dome,
     sky_irradiance,
@@ -21,6 +22,7 @@ from loc2.scenes.shade import (
     surface_normal,
 )
 
+_LEAVES = -2  # in place of a face: any cut-out card
 _OUTSIDE = 1e-4  # barycentric tolerance of "the ray meets the face"
 
 
@@ -46,7 +48,7 @@ def _cube_face(cube, x, y, z):  # type: ignore[no-untyped-def]
     return cube[side, row, col]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def resolve_ground(  # type: ignore[no-untyped-def]
     mesh, light, offset, origin, rays, samples, is_cube, rgb, distance, classes
 ):
@@ -96,7 +98,7 @@ def resolve_ground(  # type: ignore[no-untyped-def]
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
     mean = np.empty((4, 2))
-    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face
+    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face or leaves
     block_face = np.full(width // 2 + 1, -1, np.int32)
     block_light = np.empty((width // 2 + 1, 3))
     for row in range(height):
@@ -168,12 +170,15 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 if met and not holed and 0.0 < t < best_t:
                     best, best_t = face, t
                 # shading: the mean ray of the samples that see the face
-                mx, my = mean[slot, 0] / hits[slot], mean[slot, 1] / hits[slot]
-                e0, e1, e2 = d0 + mx * x0 + my * y0, d1 + mx * x1 + my * y1, d2 + mx * x2 + my * y2
-                wa = e0 * pa0 + e1 * pa1 + e2 * pa2
-                wb = e0 * pb0 + e1 * pb1 + e2 * pb2
-                wc = e0 * pc0 + e1 * pc1 + e2 * pc2
-                total = wa + wb + wc
+                if hits[slot] < 4:
+                    mx, my = mean[slot, 0] / hits[slot], mean[slot, 1] / hits[slot]
+                    e0 = d0 + mx * x0 + my * y0
+                    e1 = d1 + mx * x1 + my * y1
+                    e2 = d2 + mx * x2 + my * y2
+                    wa = e0 * pa0 + e1 * pa1 + e2 * pa2
+                    wb = e0 * pb0 + e1 * pb1 + e2 * pb2
+                    wc = e0 * pc0 + e1 * pc1 + e2 * pc2
+                    total = wa + wb + wc
                 if total == 0.0 or volume / total <= 0.0:
                     wa = wb = wc = 1.0  # seen edge-on
                     total = 3.0
@@ -214,12 +219,12 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                         vertices, faces, normals, face, fa, fb, fc, vx, vy, vz
                     )
                     leaf = has_alpha[material[face]]
-                    if block_face[block] != face:
+                    if block_face[block] != (_LEAVES if leaf else face):
                         lr, lg, lb = sky_irradiance(
                             sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
                             origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz, leaf,
                         )  # fmt: skip
-                        block_face[block] = face
+                        block_face[block] = _LEAVES if leaf else face
                         block_light[block, 0] = lr
                         block_light[block, 1] = lg
                         block_light[block, 2] = lb
@@ -252,7 +257,7 @@ def resolve_ground(  # type: ignore[no-untyped-def]
             classes[row, col] = class_id[best] if best >= 0 else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def resolve_aerial(  # type: ignore[no-untyped-def]
     mesh, light, screen, samples, view, rgb, top, classes
 ):
@@ -297,7 +302,7 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
     mean = np.empty((4, 2))
-    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face
+    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face or leaves
     block_face = np.full(width // 2 + 1, -1, np.int32)
     block_light = np.empty((width // 2 + 1, 3))
     for row in range(height):
@@ -362,12 +367,12 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                         vertices, faces, normals, face, wa, wb, wc, view[0], view[1], view[2]
                     )
                     leaf = has_alpha[material[face]]
-                    if block_face[block] != face:
+                    if block_face[block] != (_LEAVES if leaf else face):
                         lr, lg, lb = sky_irradiance(
                             sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
                             x, y, z, nx, ny, nz, leaf,
                         )  # fmt: skip
-                        block_face[block] = face
+                        block_face[block] = _LEAVES if leaf else face
                         block_light[block, 0] = lr
                         block_light[block, 1] = lg
                         block_light[block, 2] = lb

@@ -9,6 +9,9 @@ from numba import njit
 
 from loc2.scenes.texture import srgb_to_linear
 
+FAST = {"contract", "arcp", "nsz", "reassoc"}
+"""What the compiler may do with sums and quotients: nothing that infinities do not survive."""
+
 MAX_TAPS = 8
 """Texture samples along the long axis of a pixel's footprint."""
 
@@ -16,7 +19,7 @@ _LUT_STEPS = 4
 _LINEAR = srgb_to_linear(np.arange(255 * _LUT_STEPS + 2) / (255.0 * _LUT_STEPS))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def _bilinear(texels, offset, rows, cols, u, v):  # type: ignore[no-untyped-def]
     """Return the sRGB colour (0 to 255) of one level at (u, v), repeats, v up."""
     x = (u - math.floor(u)) * cols - 0.5
@@ -48,7 +51,7 @@ def _bilinear(texels, offset, rows, cols, u, v):  # type: ignore[no-untyped-def]
     return red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def sample_texture(  # type: ignore[no-untyped-def]
     texels, levels, level_count, m, u, v, du_dx, dv_dx, du_dy, dv_dy
 ):
@@ -110,7 +113,7 @@ def sample_texture(  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def sample_dome(dome, x, y, z):  # type: ignore[no-untyped-def]
     """Return the radiance of the sky in a unit direction (east, north, up)."""
     height, width = dome.shape[:2]
@@ -131,7 +134,7 @@ def sample_dome(dome, x, y, z):  # type: ignore[no-untyped-def]
     return red + dome[r1, c1, 0] * w11, green + dome[r1, c1, 1] * w11, blue + dome[r1, c1, 2] * w11
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def _visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
     """Return the share of light i that reaches a point, and whether its map covers it."""
     size = maps.shape[1]
@@ -147,7 +150,7 @@ def _visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
     return top + t * (bottom - top), True
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def _nearest_visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-def]
     """Return whether light i reaches a point, by one sample: for foliage, whose light is uneven."""
     size = maps.shape[1]
@@ -159,7 +162,7 @@ def _nearest_visible(maps, views, i, x, y, z, bias):  # type: ignore[no-untyped-
     return 1.0 if key >= maps[i, int(row), int(col)] else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def sun_share(  # type: ignore[no-untyped-def]
     sun_direction, sun_maps, sun_views, sun_texel_m, x, y, z, nx, ny, nz, leaf
 ):
@@ -195,7 +198,7 @@ def sun_share(  # type: ignore[no-untyped-def]
     return share * facing
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def sky_irradiance(  # type: ignore[no-untyped-def]
     sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb, x, y, z, nx, ny, nz, leaf
 ):
@@ -239,7 +242,7 @@ def sky_irradiance(  # type: ignore[no-untyped-def]
     return red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def surface_albedo(  # type: ignore[no-untyped-def]
     uv, material, color, texels, levels, level_count, face, wa, wb, wc,
     a_dx, b_dx, a_dy, b_dy,
@@ -278,7 +281,7 @@ def surface_albedo(  # type: ignore[no-untyped-def]
     return red, green, blue
 
 
-@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
 def surface_normal(  # type: ignore[no-untyped-def]
     vertices, faces, normals, face, wa, wb, wc, vx, vy, vz
 ):
@@ -316,7 +319,7 @@ def surface_normal(  # type: ignore[no-untyped-def]
     return nx / norm, ny / norm, nz / norm
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
 def add_reflection(  # type: ignore[no-untyped-def]
     dome, bounce_rgb, specular, red, green, blue, nx, ny, nz, vx, vy, vz
 ):

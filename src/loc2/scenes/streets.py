@@ -76,10 +76,12 @@ def build_streets(
     verge = verge.difference(carriage)
     green = bool(rng.random() < 0.6)
     _paint_areas(rng, roads, shapes, carriage, pavement, verge, islands, green, palette, plan)
-    kerbed = shapely.union_all([s.buffer(9) for s, r in zip(shapes, roads, strict=True) if r.kerb])
-    rings = [r for r in rings_of(carriage) if kerbed.contains(Point(r[len(r) // 2]))]
+    kerbed = [s for s, r in zip(shapes, roads, strict=True) if r.kerb]
+    rings = [
+        r for r in rings_of(carriage) if shapely.dwithin(kerbed, Point(r[len(r) // 2]), 9.0).any()
+    ]
     _paint_kerbs(rings, palette, plan)
-    corridor = shapely.union_all([carriage, pavement, islands, verge]).buffer(0.3)
+    corridor = shapely.union_all([carriage, pavement, islands, verge]).buffer(0.3, quad_segs=2)
     return Streets(carriage, rings, corridor, islands, green, _gaps(network))
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from loc2.scenes.builder import MeshBuilder
@@ -23,7 +24,7 @@ from loc2.scenes.land import Land
 from loc2.scenes.markings import paint_markings
 from loc2.scenes.mesh import Material, Mesh, SemanticClass, merge
 from loc2.scenes.plots import Inventory, PlotPlanner
-from loc2.scenes.raster2d import Grid
+from loc2.scenes.raster2d import Grid, look_up
 from loc2.scenes.roads import grow_network
 from loc2.scenes.roadside import add_roadsides
 from loc2.scenes.scenery import add_streetside
@@ -123,6 +124,7 @@ class World:
         add_streetside(rngs[5], style, self.network, self.streets, planner, self.inventory)
         add_roadsides(rngs[5], style, self.network, self.streets, planner, self.plan)
         land.plant(occupied, self.streets, self.inventory)
+        self._clear_roads()
         paint_wear(rngs[3], self.network, self.streets, self.plan)
         textures = [library.draw(s.pattern, rngs[6]) for s in self.plan.surfaces]
         self._painter = GroundPainter(self.plan, textures, seed)
@@ -130,6 +132,14 @@ class World:
         self._coarse: UInt8 | None = None
         self._individuals: dict[str, list[Prototype]] = {}
         self.kerb_m = float(rngs[6].uniform(0.08, 0.16))
+
+    def _clear_roads(self) -> None:
+        """Fell the trees that stand on carriageways."""
+        trees = self.inventory.trees
+        spots = np.array([t.position for t in trees]).reshape(-1, 2)
+        shapely.prepare(self.streets.carriageway)
+        on_road = shapely.contains_xy(self.streets.carriageway, spots[:, 0], spots[:, 1])
+        self.inventory.trees = [t for t, on in zip(trees, on_road, strict=True) if not on]
 
     def draw_day(self, rng: np.random.Generator) -> Day:
         """Draw a day: season, weathering, and which of the cars are there."""
@@ -152,7 +162,7 @@ class World:
         """Return the classes of the ground, lines on roads included.
 
         Args:
-            points: (N, 2) world points, metres.
+            points: (N, 2 or 3) world points, metres.
             grids: where classes are wanted finely, the finest first: those that a view's ground
                 is painted on (:meth:`grids`); elsewhere the resolution is 1 m, without lines.
 
@@ -161,26 +171,21 @@ class World:
         """
         table = np.array([s.semantic for s in self.plan.surfaces], np.uint8)
         classes = np.full(len(points), SemanticClass.TERRAIN, np.uint8)
-        todo = np.arange(len(points))
+        thick = np.arange(256, dtype=np.uint8)
+        thick[SemanticClass.ROAD] = SemanticClass.MARKING
+        done = np.zeros(len(points), np.bool_)
         for grid in [g for g in grids if g.cell_m < 0.5]:
-            row, col, inside = grid.cells(points[todo])
-            row, col = row[inside], col[inside]
             plan = self.plan.rasters(grid)
-            fine = table[plan.index[row, col]]
-            drawn = np.flatnonzero((plan.touched[row, col] > 0) & (fine == SemanticClass.ROAD))
-            lines = np.zeros(len(drawn), np.bool_)
-            for name, cover in zip(plan.channels, plan.cover, strict=True):
-                if name in PAINTS:
-                    lines |= cover[row[drawn], col[drawn]] > 110
-            fine[drawn[lines]] = SemanticClass.MARKING
-            classes[todo[inside]] = fine
-            todo = todo[~inside]
-        if len(todo):
+            paint = np.array([name in PAINTS for name in plan.channels], np.bool_)
+            look_up(points, grid.west_m, grid.north_m, grid.cell_m, plan.index, table, plan.cover,
+                    thick, paint, classes, done)  # fmt: skip
+        if not done.all():
             coarse = Grid.around(np.zeros(2), 400.0, 1.0)
             if self._coarse is None:
                 self._coarse = self.plan.index_raster(coarse)
-            row, col, inside = coarse.cells(points[todo])
-            classes[todo[inside]] = table[self._coarse[row[inside], col[inside]]]
+            none = np.zeros((0, 1, 1), np.uint8)
+            look_up(points, coarse.west_m, coarse.north_m, coarse.cell_m, self._coarse, table,
+                    none, thick, np.zeros(0, np.bool_), classes, done)  # fmt: skip
         return classes
 
     def grids(self, center: NDArray[np.floating], aerial: tuple[float, float] | None) -> list[Grid]:
@@ -192,7 +197,7 @@ class World:
         """
         middle = np.asarray(center, np.float64)
         if aerial is None:
-            around = [(10.0, 0.045), (26.0, 0.08), (96.0, 0.24)]
+            around = [(10.0, 0.05), (26.0, 0.1), (96.0, 0.3)]
             near = [Grid.around(middle, half_m, cell_m) for half_m, cell_m in around]
             return [*near, Grid.around(np.zeros(2), 700.0, 2.5)]
         side_m, meters_per_pixel = aerial
@@ -251,28 +256,22 @@ class World:
 
         The more trees stand near, and the coarser the orthophoto, the sooner they lose detail.
         """
-        trees = self.inventory.trees
-        if not trees:
+        if not self.inventory.trees:
             return []
-        species = sorted({t.species for t in trees})
+        species, which, spots, height, deep, z = self._trees
         prototypes = [self._prototypes(name) for name in species]
         rng = np.random.default_rng([self._seed, 11])  # the same trees on every day
-        which = np.array([species.index(t.species) for t in trees])
-        spots = np.array([t.position for t in trees])
-        height = np.array([t.height_m for t in trees])
-        which_one = rng.integers(0, 6, len(trees))
-        angle = rng.uniform(0, 2 * np.pi, len(trees))
-        width = np.exp(rng.normal(size=len(trees)) * 0.14)
-        light = np.exp(
-            rng.normal(size=(len(trees), 1)) * 0.26 + rng.normal(size=(len(trees), 3)) * 0.08
-        )
-        turning = rng.random(len(trees))
-        growth = 1.0 + 0.05 * np.random.default_rng(day.seed).normal(size=len(trees))
-        z = self.hills.at(spots)
+        count = len(spots)
+        which_one = rng.integers(0, 6, count)
+        angle = rng.uniform(0, 2 * np.pi, count)
+        width = np.exp(rng.normal(size=count) * 0.14)
+        light = np.exp(rng.normal(size=(count, 1)) * 0.26 + rng.normal(size=(count, 3)) * 0.08)
+        turning = rng.random(count)
+        growth = 1.0 + 0.05 * np.random.default_rng(day.seed).normal(size=count)
         distance = np.hypot(*(spots - middle).T)
         if aerial is None:
             limits, fine = (26.0, 60.0, 110.0), 1.0
-            seen = ~np.array([t.deep for t in trees]) & (height > _SMALL * distance)
+            seen = ~deep & (height > _SMALL * distance)
         else:
             limits, fine = (45.0, 70.0, 110.0), min(1.0, 0.12 / aerial[1])
             seen = np.abs(spots - middle).max(1) < aerial[0] / 2 + 22.0
@@ -303,6 +302,17 @@ class World:
                     parts += plant(prototype, feet, height[mine] * growth[mine], width[mine],
                                    angle[mine], tint, level, bare)  # fmt: skip
         return parts
+
+    @cached_property
+    def _trees(
+        self,
+    ) -> tuple[list[str], NDArray[np.int64], Float64, Float64, NDArray[np.bool_], Float64]:
+        """Species of the trees, and of each its index, position, height, depth in woods, ground."""
+        trees = self.inventory.trees
+        names, which = np.unique([t.species for t in trees], return_inverse=True)
+        spots = np.array([t.position for t in trees])
+        height, deep = np.array([t.height_m for t in trees]), np.array([t.deep for t in trees])
+        return names.tolist(), which, spots, height, deep, self.hills.at(spots)
 
     def _prototypes(self, species: str) -> list[Prototype]:
         """Return the individuals of a species that stand in this world."""

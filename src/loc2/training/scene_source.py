@@ -11,7 +11,7 @@ from loc2.depth import DepthMap
 from loc2.scenes.pairs import SceneOptions, ScenePair, generate_pair
 from loc2.training.pairs import TrainingPair
 
-GENERATOR_VERSION = 5
+GENERATOR_VERSION = 6
 """Raised whenever the same seed gives another scene, so that caches are made again."""
 
 
