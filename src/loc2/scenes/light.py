@@ -23,6 +23,9 @@ Rgb = tuple[float, float, float]
 SUN_MAP_SIZE = 640
 SKY_MAP_SIZE = 256
 SKY_DIRECTIONS = 6
+WARM = (1.0, 0.92, 0.78)
+WHITE = (0.97, 0.985, 1.0)
+"""Colours of the sun's glow and of clouds, linear RGB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,29 +183,42 @@ def procedural_sky(
     rays = np.stack((cos_el * np.sin(azimuth), cos_el * np.cos(azimuth), z), -1)
     rays = rays.astype(np.float32)
     sun = _direction(sun_azimuth_deg, sun_elevation_deg).astype(np.float32)
-    up = rays[..., 2:]
+    up = rays[:, 0, 2:]
     zenith = np.array([0.14, 0.3, 0.7]) * rng.uniform(0.7, 1.2)
     horizon = np.array([0.72, 0.82, 0.93]) * rng.uniform(0.85, 1.15)
     horizon = horizon + (0.85 - horizon) * clouds
     zenith = zenith + (horizon - zenith) * 0.7 * rng.beta(1.0, 3.0)  # dust and moisture
     zenith, horizon = zenith.astype(np.float32), horizon.astype(np.float32)
     clear = zenith + (horizon - zenith) * (1.0 - up) ** rng.uniform(2.5, 5.0)
-    cos_sun = np.clip(rays @ sun, 0.0, 1.0)[..., None]
-    glow = 0.35 * cos_sun**8 + 2.5 * cos_sun**200 + 30.0 * (cos_sun > math.cos(0.006))
-    warm = np.array([1.0, 0.92, 0.78], np.float32)
-    density, relief = (layer[..., None] for layer in _clouds(rng, rays, clouds))
-    lit = rng.uniform(0.85, 1.15) - 0.45 * density * rng.uniform(0.3, 1.0)
-    lit = lit * (1.0 + relief * rng.uniform(0.05, 0.2))
-    cloud = np.array([0.97, 0.985, 1.0], np.float32) * lit + warm * 0.35 * cos_sun**6
-    radiance = clear + glow * warm
-    radiance = (
-        radiance
-        + (cloud - radiance) * np.minimum(density * 1.6, 1.0) * np.minimum(up / 0.1, 1.0) ** 0.7
+    density, relief = _clouds(rng, rays, clouds)
+    bright, dark, rough = (
+        rng.uniform(0.85, 1.15),
+        0.45 * rng.uniform(0.3, 1.0),
+        rng.uniform(0.05, 0.2),
     )
+    high = np.minimum(up[:, 0] / 0.1, 1.0) ** 0.7  # clouds fade towards the horizon
     dome = np.empty((2 * height, width, 3), np.float32)
-    dome[:height] = radiance
+    _blend(rays, sun, clear, high, density, relief, bright, dark, rough, dome)
     dome[height:] = (0.32, 0.31, 0.28)  # ground that the mesh does not cover
     return Sky(dome)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _blend(rays, sun, clear, high, density, relief, bright, dark, rough, dome):  # type: ignore[no-untyped-def]
+    """Write the upper rows of a dome: the clear sky of each row, the sun's glow, and clouds."""
+    disc = math.cos(0.006)
+    for row in range(rays.shape[0]):
+        for col in range(rays.shape[1]):
+            cosine = sun[0] * rays[row, col, 0] + sun[1] * rays[row, col, 1]
+            cosine = min(max(cosine + sun[2] * rays[row, col, 2], 0.0), 1.0)
+            glow = 0.35 * cosine**8 + 2.5 * cosine**200 + 30.0 * (cosine > disc)
+            halo = 0.35 * cosine**6
+            thick = density[row, col]
+            lit = (bright - dark * thick) * (1.0 + rough * relief[row, col])
+            share = min(thick * 1.6, 1.0) * high[row]
+            for c in range(3):
+                blue = clear[row, c] + glow * WARM[c]
+                dome[row, col, c] = blue + (WHITE[c] * lit + halo * WARM[c] - blue) * share
 
 
 def _clouds(rng: np.random.Generator, rays: Float32, clouds: float) -> tuple[Float32, Float32]:

@@ -306,7 +306,7 @@ def _with_ground_classes(ground: GroundRender, world: World) -> GroundRender:
     mine = (classes == SemanticClass.TERRAIN) & np.isfinite(ground.range_m)
     if mine.any():
         grids = world.grids(ground.position[:2], None)
-        classes[mine] = world.ground_classes(ground.points_m[mine], grids)
+        classes[mine] = world.ground_classes(ground.points_at(mine), grids)
     return replace(ground, classes=classes)
 
 

@@ -68,11 +68,17 @@ class GroundRender:
     @property
     def points_m(self) -> Float32:
         """(H, W, 3) world points (east, north, up) of the pixels, inf or nan in the sky."""
+        with np.errstate(invalid="ignore"):
+            points = self.points_at(np.ones(self.range_m.shape, np.bool_))
+        return points.reshape(*self.range_m.shape, 3)
+
+    def points_at(self, mask: NDArray[np.bool_]) -> Float32:
+        """Return (N, 3) world points (east, north, up) of the pixels of an (H, W) mask, metres."""
         rays = self.rays
         if rays is None:
             rays = _world_rays(self.camera, self.heading_deg, 0)
-        with np.errstate(invalid="ignore"):
-            points: Float32 = rays * self.range_m[..., None] + self.position.astype(np.float32)
+        points: Float32 = rays[mask] * self.range_m[mask][:, None]
+        points += self.position.astype(np.float32)
         return points
 
 
@@ -240,7 +246,7 @@ def visible_from_above(
         (H, W) bool; false in the sky, outside the orthophoto, and under what covers the point.
     """
     seen = np.isfinite(ground.range_m)
-    points = ground.points_m[seen]
+    points = ground.points_at(seen)
     slack_m = tolerance_m + 0.5 * aerial.meters_per_pixel
     lean = math.hypot(*aerial.lean)
     span_m = aerial.meters_per_pixel / lean if lean > 0.0 else 0.0

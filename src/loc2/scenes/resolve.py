@@ -15,6 +15,8 @@ from numba import njit
 from loc2.scenes.shade import (
     FAST,
     add_reflection,
+    face_footprint,
+    is_flat,
     sample_dome,
     sky_irradiance,
     sun_share,
@@ -22,6 +24,7 @@ from loc2.scenes.shade import (
     surface_normal,
 )
 
+NO_FACE = -1
 _LEAVES = -2  # in place of a face: any cut-out card
 _OUTSIDE = 1e-4  # barycentric tolerance of "the ray meets the face"
 
@@ -43,9 +46,30 @@ def _cube_face(cube, x, y, z):  # type: ignore[no-untyped-def]
         side = 2 if y > 0 else 3
         forward, right, down = ay, (x if y > 0 else -x), -z
     size = cube.shape[1]
-    col = min(int((right / forward * 0.5 + 0.5) * size), size - 1)
-    row = min(int((down / forward * 0.5 + 0.5) * size), size - 1)
+    half = 0.5 * size
+    scale = half / forward
+    col = min(int(right * scale + half), size - 1)
+    row = min(int(down * scale + half), size - 1)
     return cube[side, row, col]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _group(seen, ids, hits, mean):  # type: ignore[no-untyped-def]
+    """Group a pixel's samples by face: write faces, numbers and sums of places; return how many."""
+    count = 0
+    for s in range(4):
+        slot = 0
+        while slot < count and ids[slot] != seen[s]:
+            slot += 1
+        if slot == count:
+            ids[slot] = seen[s]
+            hits[slot] = 0
+            mean[slot, 0] = mean[slot, 1] = 0.0
+            count += 1
+        hits[slot] += 1
+        mean[slot, 0] += (s % 2) * 0.5 - 0.25
+        mean[slot, 1] += (s // 2) * 0.5 - 0.25
+    return count
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=FAST)
@@ -74,7 +98,7 @@ def resolve_ground(  # type: ignore[no-untyped-def]
     material = mesh.material
     color = mesh.color
     normals = mesh.normals
-    texels = mesh.texels
+    texels = mesh.texels.reshape(-1).view(np.uint32)  # whole texels
     levels = mesh.levels
     level_count = mesh.level_count
     has_alpha = mesh.has_alpha
@@ -95,12 +119,15 @@ def resolve_ground(  # type: ignore[no-untyped-def]
     haze_rgb = light.haze_rgb
     haze_per_m = light.haze_per_m
     height, width = distance.shape
+    seen = np.empty(4, np.int32)
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
     mean = np.empty((4, 2))
-    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face or leaves
-    block_face = np.full(width // 2 + 1, -1, np.int32)
-    block_light = np.empty((width // 2 + 1, 3))
+    # the sky's light is smooth: it is kept for blocks of 2x2 pixels, once for leaves, once for the
+    # last other face
+    block_face = np.full((width // 2 + 1, 2), NO_FACE, np.int32)
+    block_light = np.empty((width // 2 + 1, 2, 3))
+    held = NO_FACE  # what is the same for all of a face is kept while it is the last one
     for row in range(height):
         for col in range(width):
             d0, d1, d2 = rays[row, col, 0], rays[row, col, 1], rays[row, col, 2]
@@ -112,28 +139,17 @@ def resolve_ground(  # type: ignore[no-untyped-def]
             y2 = rays[row + 1, col, 2] - d2
             block = col // 2
             if row % 2 == 0 and col % 2 == 0:
-                block_face[block] = -1
-            count = 0
+                block_face[block] = NO_FACE
             for s in range(4):
-                sx, sy = (s % 2) * 0.5 - 0.25, (s // 2) * 0.5 - 0.25
                 if is_cube:
-                    face = _cube_face(
+                    sx, sy = (s % 2) * 0.5 - 0.25, (s // 2) * 0.5 - 0.25
+                    seen[s] = _cube_face(
                         samples, d0 + sx * x0 + sy * y0, d1 + sx * x1 + sy * y1,
                         d2 + sx * x2 + sy * y2,
                     )  # fmt: skip
                 else:
-                    face = samples[0, 2 * row + s // 2, 2 * col + s % 2]
-                slot = 0
-                while slot < count and ids[slot] != face:
-                    slot += 1
-                if slot == count:
-                    ids[slot] = face
-                    hits[slot] = 0
-                    mean[slot, 0] = mean[slot, 1] = 0.0
-                    count += 1
-                hits[slot] += 1
-                mean[slot, 0] += sx
-                mean[slot, 1] += sy
+                    seen[s] = samples[0, 2 * row + s // 2, 2 * col + s % 2]
+            count = _group(seen, ids, hits, mean)
             red = green = blue = 0.0
             best = -1
             best_t = math.inf
@@ -149,15 +165,23 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                     if hits[slot] > major_hits:
                         major, major_t, major_hits = -1, math.inf, hits[slot]
                     continue
-                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-                a0, a1, a2 = float(offset[i, 0]), float(offset[i, 1]), float(offset[i, 2])
-                b0, b1, b2 = float(offset[j, 0]), float(offset[j, 1]), float(offset[j, 2])
-                c0, c1, c2 = float(offset[k, 0]), float(offset[k, 1]), float(offset[k, 2])
-                # the weights of the corners at direction d are proportional to d . (b x c), ...
-                pa0, pa1, pa2 = b1 * c2 - b2 * c1, b2 * c0 - b0 * c2, b0 * c1 - b1 * c0
-                pb0, pb1, pb2 = c1 * a2 - c2 * a1, c2 * a0 - c0 * a2, c0 * a1 - c1 * a0
-                pc0, pc1, pc2 = a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
-                volume = a0 * pa0 + a1 * pa1 + a2 * pa2
+                if face != held:
+                    held = face
+                    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+                    a0, a1, a2 = float(offset[i, 0]), float(offset[i, 1]), float(offset[i, 2])
+                    b0, b1, b2 = float(offset[j, 0]), float(offset[j, 1]), float(offset[j, 2])
+                    c0, c1, c2 = float(offset[k, 0]), float(offset[k, 1]), float(offset[k, 2])
+                    # the weights of the corners at direction d are proportional to d . (b x c), ...
+                    pa0, pa1, pa2 = b1 * c2 - b2 * c1, b2 * c0 - b0 * c2, b0 * c1 - b1 * c0
+                    pb0, pb1, pb2 = c1 * a2 - c2 * a1, c2 * a0 - c0 * a2, c0 * a1 - c1 * a0
+                    pc0, pc1, pc2 = a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0
+                    volume = a0 * pa0 + a1 * pa1 + a2 * pa2
+                    m = material[face]
+                    leaf, mirror = has_alpha[m], specular[m]
+                    flat = is_flat(normals, face)
+                    fx, fy, fz = surface_normal(
+                        vertices, faces, normals, face, 1 / 3, 1 / 3, 1 / 3, a0, a1, a2
+                    )
                 # the ray of the centre: does it meet the face, and how far away?
                 wa = d0 * pa0 + d1 * pa1 + d2 * pa2
                 wb = d0 * pb0 + d1 * pb1 + d2 * pb2
@@ -166,7 +190,7 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                 t = volume / total
                 inmost = min(wa / total, wb / total, wc / total)
                 met = total != 0.0 and inmost >= -_OUTSIDE
-                holed = has_alpha[material[face]] and hits[slot] < 2
+                holed = leaf and hits[slot] < 2
                 if met and not holed and 0.0 < t < best_t:
                     best, best_t = face, t
                 # shading: the mean ray of the samples that see the face
@@ -210,28 +234,30 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                     major, major_t, major_hits = face, t, hits[slot]
                 inverse = 1.0 / max(depth, 1e-9)
                 vx, vy, vz = p0 * inverse, p1 * inverse, p2 * inverse
+                low, part, taps, step_u, step_v = face_footprint(
+                    uv, material, levels, level_count, face, xb, xc, yb, yc
+                )
                 r, g, b = surface_albedo(
                     uv, material, color, texels, levels, level_count, face, fa, fb, fc,
-                    xb, xc, yb, yc,
+                    low, part, taps, step_u, step_v,
                 )  # fmt: skip
                 if not self_lit:
-                    nx, ny, nz = surface_normal(
-                        vertices, faces, normals, face, fa, fb, fc, vx, vy, vz
-                    )
-                    leaf = has_alpha[material[face]]
-                    if block_face[block] != (_LEAVES if leaf else face):
-                        lr, lg, lb = sky_irradiance(
+                    nx, ny, nz = fx, fy, fz
+                    if not flat:
+                        nx, ny, nz = surface_normal(
+                            vertices, faces, normals, face, fa, fb, fc, vx, vy, vz
+                        )
+                    side = 1 if leaf else 0
+                    if block_face[block, side] != (_LEAVES if leaf else face):
+                        block_face[block, side] = _LEAVES if leaf else face
+                        kept = sky_irradiance(
                             sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
                             origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz, leaf,
                         )  # fmt: skip
-                        block_face[block] = _LEAVES if leaf else face
-                        block_light[block, 0] = lr
-                        block_light[block, 1] = lg
-                        block_light[block, 2] = lb
-                    else:
-                        lr, lg, lb = (
-                            block_light[block, 0], block_light[block, 1], block_light[block, 2]
-                        )  # fmt: skip
+                        for c in range(3):
+                            block_light[block, side, c] = kept[c]
+                    lr, lg = block_light[block, side, 0], block_light[block, side, 1]
+                    lb = block_light[block, side, 2]
                     sun = sun_share(
                         sun_direction, sun_maps, sun_views, sun_texel_m,
                         origin[0] + p0, origin[1] + p1, origin[2] + p2, nx, ny, nz, leaf,
@@ -239,7 +265,6 @@ def resolve_ground(  # type: ignore[no-untyped-def]
                     r *= lr + sun * sun_rgb[0]
                     g *= lg + sun * sun_rgb[1]
                     b *= lb + sun * sun_rgb[2]
-                    mirror = specular[material[face]]
                     if mirror > 0.0:
                         r, g, b = add_reflection(
                             dome, bounce_rgb, mirror, r, g, b, nx, ny, nz, vx, vy, vz
@@ -280,7 +305,7 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
     material = mesh.material
     color = mesh.color
     normals = mesh.normals
-    texels = mesh.texels
+    texels = mesh.texels.reshape(-1).view(np.uint32)  # whole texels
     levels = mesh.levels
     level_count = mesh.level_count
     has_alpha = mesh.has_alpha
@@ -299,31 +324,23 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
     dome = light.dome
     self_lit = light.self_lit
     height, width = top.shape
+    seen = np.empty(4, np.int32)
     ids = np.empty(4, np.int32)
     hits = np.empty(4, np.int32)
     mean = np.empty((4, 2))
-    # the sky's light is smooth: it is kept for blocks of 2x2 pixels that see one face or leaves
-    block_face = np.full(width // 2 + 1, -1, np.int32)
-    block_light = np.empty((width // 2 + 1, 3))
+    # the sky's light is smooth: it is kept for blocks of 2x2 pixels, once for leaves, once for the
+    # last other face
+    block_face = np.full((width // 2 + 1, 2), NO_FACE, np.int32)
+    block_light = np.empty((width // 2 + 1, 2, 3))
+    held = NO_FACE  # what is the same for all of a face is kept while it is the last one
     for row in range(height):
         for col in range(width):
             block = col // 2
             if row % 2 == 0 and col % 2 == 0:
-                block_face[block] = -1
-            count = 0
+                block_face[block] = NO_FACE
             for s in range(4):
-                face = samples[2 * row + s // 2, 2 * col + s % 2]
-                slot = 0
-                while slot < count and ids[slot] != face:
-                    slot += 1
-                if slot == count:
-                    ids[slot] = face
-                    hits[slot] = 0
-                    mean[slot, 0] = mean[slot, 1] = 0.0
-                    count += 1
-                hits[slot] += 1
-                mean[slot, 0] += (s % 2) * 0.5 - 0.25
-                mean[slot, 1] += (s // 2) * 0.5 - 0.25
+                seen[s] = samples[2 * row + s // 2, 2 * col + s % 2]
+            count = _group(seen, ids, hits, mean)
             red = green = blue = 0.0
             best = major = -1
             best_z = major_z = -math.inf
@@ -334,24 +351,39 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                     if hits[slot] > major_hits:
                         major, major_z, major_hits = -1, -math.inf, hits[slot]
                     continue
-                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-                ax, ay, az = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
-                bx, by, bz = screen[j, 0] - ax, screen[j, 1] - ay, screen[j, 2] - az
-                cx, cy, cz = screen[k, 0] - ax, screen[k, 1] - ay, screen[k, 2] - az
-                area = bx * cy - by * cx
-                if area == 0.0:
-                    area = 1e-12
+                if face != held:
+                    held = face
+                    i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+                    ax, ay, az = float(screen[i, 0]), float(screen[i, 1]), float(screen[i, 2])
+                    bx, by, bz = screen[j, 0] - ax, screen[j, 1] - ay, screen[j, 2] - az
+                    cx, cy, cz = screen[k, 0] - ax, screen[k, 1] - ay, screen[k, 2] - az
+                    area = bx * cy - by * cx
+                    inverse = 1.0 / (area if area != 0.0 else 1e-12)
+                    bx, by, cx, cy = bx * inverse, by * inverse, cx * inverse, cy * inverse
+                    m = material[face]
+                    leaf, mirror = has_alpha[m], specular[m]
+                    low, part, taps, step_u, step_v = face_footprint(
+                        uv, material, levels, level_count, face, cy, -by, -cx, bx
+                    )
+                    flat = is_flat(normals, face)
+                    fx, fy, fz = surface_normal(
+                        vertices, faces, normals, face, 1 / 3, 1 / 3, 1 / 3,
+                        view[0], view[1], view[2],
+                    )  # fmt: skip
                 px, py = col + 0.5 - ax, row + 0.5 - ay
-                wb = (px * cy - py * cx) / area
-                wc = (bx * py - by * px) / area
+                wb = px * cy - py * cx
+                wc = bx * py - by * px
                 if min(wb, wc, 1.0 - wb - wc) >= -_OUTSIDE:
                     z = az + wb * bz + wc * cz
-                    if z > best_z and not (has_alpha[material[face]] and hits[slot] < 2):
+                    if z > best_z and not (leaf and hits[slot] < 2):
                         best, best_z = face, z
-                px += mean[slot, 0] / hits[slot]
-                py += mean[slot, 1] / hits[slot]
-                wb = min(max((px * cy - py * cx) / area, 0.0), 1.0)
-                wc = min(max((bx * py - by * px) / area, 0.0), 1.0 - wb)
+                if hits[slot] < 4:
+                    px += mean[slot, 0] / hits[slot]
+                    py += mean[slot, 1] / hits[slot]
+                    wb = px * cy - py * cx
+                    wc = bx * py - by * px
+                wb = min(max(wb, 0.0), 1.0)
+                wc = min(max(wc, 0.0), 1.0 - wb)
                 wa = 1.0 - wb - wc
                 if hits[slot] > major_hits:
                     major, major_z, major_hits = face, az + wb * bz + wc * cz, hits[slot]
@@ -360,26 +392,25 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                 z = wa * vertices[i, 2] + wb * vertices[j, 2] + wc * vertices[k, 2]
                 r, g, b = surface_albedo(
                     uv, material, color, texels, levels, level_count, face, wa, wb, wc,
-                    cy / area, -by / area, -cx / area, bx / area,
+                    low, part, taps, step_u, step_v,
                 )  # fmt: skip
                 if not self_lit:
-                    nx, ny, nz = surface_normal(
-                        vertices, faces, normals, face, wa, wb, wc, view[0], view[1], view[2]
-                    )
-                    leaf = has_alpha[material[face]]
-                    if block_face[block] != (_LEAVES if leaf else face):
-                        lr, lg, lb = sky_irradiance(
+                    nx, ny, nz = fx, fy, fz
+                    if not flat:
+                        nx, ny, nz = surface_normal(
+                            vertices, faces, normals, face, wa, wb, wc, view[0], view[1], view[2]
+                        )
+                    side = 1 if leaf else 0
+                    if block_face[block, side] != (_LEAVES if leaf else face):
+                        block_face[block, side] = _LEAVES if leaf else face
+                        kept = sky_irradiance(
                             sky_directions, sky_rgb, sky_maps, sky_views, bounce_rgb,
                             x, y, z, nx, ny, nz, leaf,
                         )  # fmt: skip
-                        block_face[block] = _LEAVES if leaf else face
-                        block_light[block, 0] = lr
-                        block_light[block, 1] = lg
-                        block_light[block, 2] = lb
-                    else:
-                        lr, lg, lb = (
-                            block_light[block, 0], block_light[block, 1], block_light[block, 2]
-                        )  # fmt: skip
+                        for c in range(3):
+                            block_light[block, side, c] = kept[c]
+                    lr, lg = block_light[block, side, 0], block_light[block, side, 1]
+                    lb = block_light[block, side, 2]
                     sun = sun_share(
                         sun_direction, sun_maps, sun_views, sun_texel_m,
                         x, y, z, nx, ny, nz, leaf,
@@ -387,7 +418,6 @@ def resolve_aerial(  # type: ignore[no-untyped-def]
                     r *= lr + sun * sun_rgb[0]
                     g *= lg + sun * sun_rgb[1]
                     b *= lb + sun * sun_rgb[2]
-                    mirror = specular[material[face]]
                     if mirror > 0.0:
                         r, g, b = add_reflection(
                             dome, bounce_rgb, mirror, r, g, b, nx, ny, nz, view[0], view[1], view[2]

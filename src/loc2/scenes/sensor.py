@@ -147,12 +147,9 @@ def _srgb(
     """Return the (3, H, W) photograph before it is compressed."""
     gain = (1.0 if self_lit else _automatic_gain(radiance)) * 2.0**development.exposure_ev
     factors = np.array(development.white_balance) * gain * (1.0 - development.veil)
-    image = radiance * factors.astype(np.float32)[:, None, None]
-    if development.vignetting > 0.0:
-        image *= _vignette(image.shape[1], image.shape[2], development.vignetting)
-    if development.veil > 0.0:
-        veil = np.array(development.veil_rgb) * development.veil
-        image += veil.astype(np.float32)[:, None, None]
+    veil = np.array(development.veil_rgb) * development.veil
+    image = np.empty(radiance.shape, np.float32)
+    _expose(radiance, factors, development.vignetting, veil, image)
     image = _blur(image, development.blur_px, panorama)
     image = _lose_resolution(image, development.resolution)
     grain = rng.standard_normal(image.shape[1:], np.float32) if development.noise > 0.0 else _NONE
@@ -257,11 +254,17 @@ def _tone(image, curve, saturation, grain, noise, out):  # type: ignore[no-untyp
                 out[c, row, col] = min(max(out[c, row, col], zero), one)
 
 
-def _vignette(height: int, width: int, loss: float) -> Float32:
-    y = ((np.arange(height) + 0.5) / height - 0.5)[:, None] * height
-    x = ((np.arange(width) + 0.5) / width - 0.5)[None] * width
-    radius_sq = (x**2 + y**2) / (0.25 * (width**2 + height**2))
-    return (1.0 - loss * radius_sq).astype(np.float32)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _expose(radiance, factors, loss, veil, out):  # type: ignore[no-untyped-def]
+    """Scale the channels, darken towards the corners by ``loss`` there, and add the veil."""
+    channels, height, width = radiance.shape
+    corner = loss * 4.0 / (width**2 + height**2)
+    for c in range(channels):
+        for row in range(height):
+            y_sq = (row + 0.5 - 0.5 * height) ** 2
+            for col in range(width):
+                gain = factors[c] * (1.0 - corner * (y_sq + (col + 0.5 - 0.5 * width) ** 2))
+                out[c, row, col] = gain * radiance[c, row, col] + veil[c]
 
 
 def _blur(image: Float32, sigma_px: float, wrap: bool) -> Float32:

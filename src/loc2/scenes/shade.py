@@ -44,33 +44,35 @@ def _bilinear(texels, offset, rows, cols, u, v):  # type: ignore[no-untyped-def]
     w01 = s * (1.0 - t)
     w10 = (1.0 - s) * t
     w11 = s * t
-    i, j, k, m = a + x0, a + x1, b + x0, b + x1
-    red = texels[i, 0] * w00 + texels[j, 0] * w01 + texels[k, 0] * w10 + texels[m, 0] * w11
-    green = texels[i, 1] * w00 + texels[j, 1] * w01 + texels[k, 1] * w10 + texels[m, 1] * w11
-    blue = texels[i, 2] * w00 + texels[j, 2] * w01 + texels[k, 2] * w10 + texels[m, 2] * w11
+    i, j, k, m = texels[a + x0], texels[a + x1], texels[b + x0], texels[b + x1]
+    red = (i & 255) * w00 + (j & 255) * w01 + (k & 255) * w10 + (m & 255) * w11
+    i, j, k, m = i >> 8, j >> 8, k >> 8, m >> 8
+    green = (i & 255) * w00 + (j & 255) * w01 + (k & 255) * w10 + (m & 255) * w11
+    i, j, k, m = i >> 8, j >> 8, k >> 8, m >> 8
+    blue = (i & 255) * w00 + (j & 255) * w01 + (k & 255) * w10 + (m & 255) * w11
     return red, green, blue
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
-def sample_texture(  # type: ignore[no-untyped-def]
-    texels, levels, level_count, m, u, v, du_dx, dv_dx, du_dy, dv_dy
+def texture_footprint(  # type: ignore[no-untyped-def]
+    levels, level_count, m, du_dx, dv_dx, du_dy, dv_dy
 ):
-    """Return the linear RGB colour of a texture over the footprint of one pixel.
+    """Return how to sample a texture over the footprint of one pixel.
 
     Anisotropic: the mip level follows the short axis of the footprint, and up to ``MAX_TAPS``
     trilinear samples lie along the long one, so that markings stay sharp along a road.
 
     Args:
-        texels: (N, 4) texels.
         levels: (M, L, 3) offset, height and width per level of each material.
         level_count: (M,) number of levels.
         m: index of the material.
-        u: texture coordinate, repeats.
-        v: texture coordinate, repeats, up.
         du_dx: change of u from one pixel to the next on the right.
         dv_dx: change of v to the right.
         du_dy: change of u to the next pixel below.
         dv_dy: change of v downwards.
+
+    Returns:
+        The finer level, the share of the next one, the number of samples, and the long axis (u, v).
     """
     rows, cols = levels[m, 0, 1], levels[m, 0, 2]
     x_len = math.sqrt((du_dx * cols) ** 2 + (dv_dx * rows) ** 2)
@@ -86,9 +88,31 @@ def sample_texture(  # type: ignore[no-untyped-def]
     low = int(level)
     # two levels are mixed only half-way between them, elsewhere the nearer one is enough
     part = min(max(2.0 * (level - low) - 0.5, 0.0), 1.0)
-    high = min(low + 1, last)
     if part == 1.0:
-        low, part = high, 0.0
+        low, part = min(low + 1, last), 0.0
+    return low, part, taps, step_u, step_v
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
+def sample_texture(  # type: ignore[no-untyped-def]
+    texels, levels, level_count, m, u, v, low, part, taps, step_u, step_v
+):
+    """Return the linear RGB colour of a texture over a footprint.
+
+    Args:
+        texels: (N,) RGBA texels, each in one number, red lowest.
+        levels: (M, L, 3) offset, height and width per level of each material.
+        level_count: (M,) number of levels.
+        m: index of the material.
+        u: texture coordinate, repeats.
+        v: texture coordinate, repeats, up.
+        low: this and the next four: see :func:`texture_footprint`.
+        part: see there.
+        taps: see there.
+        step_u: see there.
+        step_v: see there.
+    """
+    high = min(low + 1, level_count[m] - 1)
     low_offset, low_rows, low_cols = levels[m, low, 0], levels[m, low, 1], levels[m, low, 2]
     high_offset, high_rows, high_cols = levels[m, high, 0], levels[m, high, 1], levels[m, high, 2]
     red = green = blue = 0.0
@@ -223,6 +247,7 @@ def sky_irradiance(  # type: ignore[no-untyped-def]
     green = bounce_rgb[1] * below
     blue = bounce_rgb[2] * below
     lift = 0.15
+    echo = 2.0 / max(len(sky_maps), 1)
     for i in range(len(sky_maps)):
         facing = nx * sky_directions[i, 0] + ny * sky_directions[i, 1] + nz * sky_directions[i, 2]
         if leaf:
@@ -235,7 +260,7 @@ def sky_irradiance(  # type: ignore[no-untyped-def]
         else:
             share, _ = _visible(sky_maps, sky_views, i, px, py, pz, 0.1)
         seen = share * facing
-        hidden = (facing - seen) * 2.0 / len(sky_maps)
+        hidden = (facing - seen) * echo
         red += sky_rgb[i, 0] * seen + bounce_rgb[0] * hidden
         green += sky_rgb[i, 1] * seen + bounce_rgb[1] * hidden
         blue += sky_rgb[i, 2] * seen + bounce_rgb[2] * hidden
@@ -243,42 +268,77 @@ def sky_irradiance(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
-def surface_albedo(  # type: ignore[no-untyped-def]
-    uv, material, color, texels, levels, level_count, face, wa, wb, wc,
-    a_dx, b_dx, a_dy, b_dy,
-):  # fmt: skip
-    """Return the linear RGB reflectance of a surface point over the footprint of a pixel.
+def face_footprint(  # type: ignore[no-untyped-def]
+    uv, material, levels, level_count, face, a_dx, b_dx, a_dy, b_dy
+):
+    """Return :func:`texture_footprint` of a pixel on a triangle.
 
     Args:
-        uv: this and the next five: arrays of a ``PackedMesh``.
+        uv: this and the next three: arrays of a ``PackedMesh``.
         material: see there.
-        color: see there.
-        texels: see there.
         levels: see there.
         level_count: see there.
         face: index of the triangle.
-        wa: barycentric weight of its first corner.
-        wb: of the second.
-        wc: of the third.
         a_dx: change of the second corner's weight to the next pixel on the right.
         b_dx: change of the third corner's weight to the right.
         a_dy: change of the second corner's weight to the next pixel below.
         b_dy: change of the third corner's weight downwards.
     """
     u0, v0 = uv[face, 0, 0], uv[face, 0, 1]
-    u1, v1 = uv[face, 1, 0], uv[face, 1, 1]
-    u2, v2 = uv[face, 2, 0], uv[face, 2, 1]
+    u1, v1 = uv[face, 1, 0] - u0, uv[face, 1, 1] - v0
+    u2, v2 = uv[face, 2, 0] - u0, uv[face, 2, 1] - v0
+    return texture_footprint(
+        levels, level_count, material[face],
+        a_dx * u1 + b_dx * u2, a_dx * v1 + b_dx * v2, a_dy * u1 + b_dy * u2, a_dy * v1 + b_dy * v2,
+    )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)
+def surface_albedo(  # type: ignore[no-untyped-def]
+    uv, material, color, texels, levels, level_count, face, wa, wb, wc,
+    low, part, taps, step_u, step_v,
+):  # fmt: skip
+    """Return the linear RGB reflectance of a surface point over the footprint of a pixel.
+
+    Args:
+        uv: this and the next two: arrays of a ``PackedMesh``.
+        material: see there.
+        color: see there.
+        texels: see :func:`sample_texture`.
+        levels: array of a ``PackedMesh``.
+        level_count: see there.
+        face: index of the triangle.
+        wa: barycentric weight of its first corner.
+        wb: of the second.
+        wc: of the third.
+        low: this and the next four: see :func:`face_footprint`.
+        part: see there.
+        taps: see there.
+        step_u: see there.
+        step_v: see there.
+    """
     red, green, blue = sample_texture(
         texels, levels, level_count, material[face],
-        wa * u0 + wb * u1 + wc * u2, wa * v0 + wb * v1 + wc * v2,
-        a_dx * (u1 - u0) + b_dx * (u2 - u0), a_dx * (v1 - v0) + b_dx * (v2 - v0),
-        a_dy * (u1 - u0) + b_dy * (u2 - u0), a_dy * (v1 - v0) + b_dy * (v2 - v0),
+        wa * uv[face, 0, 0] + wb * uv[face, 1, 0] + wc * uv[face, 2, 0],
+        wa * uv[face, 0, 1] + wb * uv[face, 1, 1] + wc * uv[face, 2, 1],
+        low, part, taps, step_u, step_v,
     )  # fmt: skip
     if len(color) > 0:
         red *= wa * color[face, 0, 0] + wb * color[face, 1, 0] + wc * color[face, 2, 0]
         green *= wa * color[face, 0, 1] + wb * color[face, 1, 1] + wc * color[face, 2, 1]
         blue *= wa * color[face, 0, 2] + wb * color[face, 1, 2] + wc * color[face, 2, 2]
     return red, green, blue
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def is_flat(normals, face):  # type: ignore[no-untyped-def]
+    """Return whether a triangle has one normal; see :func:`surface_normal`."""
+    if len(normals) > 0:
+        for axis in range(3):
+            first = normals[face, 0, axis]
+            if normals[face, 1, axis] != first or normals[face, 2, axis] != first:
+                return False
+    return True
 
 
 @njit(cache=True, nogil=True, error_model="numpy", inline="always", fastmath=FAST)

@@ -279,28 +279,29 @@ class World:
         scale = min(1.0, max(140.0 / max(crowd, 1), 0.1) ** 0.5) * fine
         coarser = np.searchsorted(np.array(limits) * scale, distance, side="right")
         detail = np.minimum(coarser + (height < 3.5), LEVELS - 1)
+        which_one %= np.array([len(own) for own in prototypes])[which]
+        alike = np.stack((which, which_one, detail))[:, seen]
+        order = np.lexsort(alike[::-1])
+        firsts = np.flatnonzero(np.diff(alike[:, order], prepend=-1).any(0))
+        gold = np.array([0.22, 0.13, 0.03]) / 0.4
         parts = []
-        for s, name in enumerate(species):
+        for group in np.split(order, firsts[1:]) if len(order) else []:
+            s, p, level = alike[:, group[0]].tolist()
+            mine = np.flatnonzero(seen)[group]
+            name = species[s]
             leaf = np.array(LEAF_RGB[name]) / 0.4 * day.leaf_light
             if name == "tuft":
                 dry = float(np.clip(self._dry + day.wear.dryness, 0, 1))
                 leaf = leaf * (1 - dry) + np.array([0.36, 0.28, 0.14]) / 0.4 * dry
-            gold = np.array([0.22, 0.13, 0.03]) / 0.4
-            for p, prototype in enumerate(prototypes[s]):
-                for level in range(LEVELS):
-                    mine = (which == s) & (which_one % len(prototypes[s]) == p) & seen
-                    mine &= detail == level
-                    if not mine.any():
-                        continue
-                    tint = leaf * light[mine]
-                    bare = False
-                    if name not in EVERGREEN:
-                        share = np.clip(day.autumn * 1.6 - turning[mine], 0, 1)[:, None]
-                        tint = tint * (1 - share) + gold * light[mine] * share
-                        bare = day.bare
-                    feet = np.column_stack((spots[mine], z[mine]))
-                    parts += plant(prototype, feet, height[mine] * growth[mine], width[mine],
-                                   angle[mine], tint, level, bare)  # fmt: skip
+            tint = leaf * light[mine]
+            bare = False
+            if name not in EVERGREEN:
+                share = np.clip(day.autumn * 1.6 - turning[mine], 0, 1)[:, None]
+                tint = tint * (1 - share) + gold * light[mine] * share
+                bare = day.bare
+            feet = np.column_stack((spots[mine], z[mine]))
+            parts += plant(prototypes[s][p], feet, height[mine] * growth[mine], width[mine],
+                           angle[mine], tint, level, bare)  # fmt: skip
         return parts
 
     @cached_property
