@@ -119,17 +119,16 @@ def draw_parallel(mesh: PackedMesh, screen: Float32, width: int, height: int) ->
     return index
 
 
-def draw_shadows(
-    mesh: PackedMesh, views: Float32, size: int, *, thin_foliage: bool = False
-) -> Float32:
+def draw_shadows(mesh: PackedMesh, views: Float32, size: int, *, thin_foliage: int = 0) -> Float32:
     """Draw square maps of the surfaces nearest to lights, in one pass over the mesh.
 
     Args:
         mesh: the triangles.
         views: (C, 3, 4) world to (column, row, key), the key larger towards the light.
         size: columns and rows of each map.
-        thin_foliage: draw of what is cut out by masks only the share that they let stand, and
-            that solid: enough for maps whose samples are as large as a leaf card.
+        thin_foliage: if not 0, draw of what is cut out by masks only the share that they let
+            stand, and that solid; of these one in so many, and so much larger. Enough for maps
+            whose samples are about as large as a leaf card.
 
     Returns:
         (C, size, size) keys of the nearest surface, -inf where there is none.
@@ -137,13 +136,15 @@ def draw_shadows(
     maps = np.full((len(views), size, size), -np.inf, np.float32)
     if len(views):
         one_in, masked = mesh.casts_shadow.astype(np.int64), mesh.has_alpha
+        widen = np.ones(len(masked), np.float32)
         if thin_foliage:
             coarsest = mesh.levels[np.arange(len(masked)), mesh.level_count - 1, 0]
             present = np.maximum(mesh.texels[coarsest[masked], 3], 1)  # of one texel: the mean
-            one_in[masked] = np.rint(255.0 / present)
+            one_in[masked] = np.rint(thin_foliage * 255.0 / present)
+            widen[masked] = np.sqrt(thin_foliage)
             masked = np.zeros_like(masked)
         draw_shadow_faces(
             mesh.vertices, views, maps, mesh.faces, mesh.uv, mesh.material, one_in,
-            masked, mesh.texels, mesh.levels, mesh.level_count,
+            widen, masked, mesh.texels, mesh.levels, mesh.level_count,
         )  # fmt: skip
     return maps

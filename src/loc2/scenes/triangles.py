@@ -51,7 +51,9 @@ def _triangle(  # type: ignore[no-untyped-def]
     k_min = min(ak, bk, ck)
     k_max = max(ak, bk, ck)
     ux = uy = vx = vy = 0.0
-    if masked:
+    if masked:  # texture coordinates in texels, rows downwards
+        au, bu, cu = au * cols, bu * cols, cu * cols
+        av, bv, cv = (1.0 - av) * rows, (1.0 - bv) * rows, (1.0 - cv) * rows
         if perspective:
             au, bu, cu = au * ak, bu * bk, cu * ck
             av, bv, cv = av * ak, bv * bk, cv * ck
@@ -73,11 +75,12 @@ def _triangle(  # type: ignore[no-untyped-def]
         last = min(width, math.ceil(min(right, width + 1.0) - 0.5))
         dy = y - ay
         k_row = ak + ky * dy
+        key_row = key[row]
         if not masked:
             for col in range(first, last):
                 k = min(max(k_row + kx * (col + 0.5 - ax), k_min), k_max)  # slivers extrapolate
-                if k > key[row, col]:
-                    key[row, col] = k
+                if k > key_row[col]:
+                    key_row[col] = k
                     if with_index:
                         index[row, col] = face
             continue
@@ -85,19 +88,23 @@ def _triangle(  # type: ignore[no-untyped-def]
         for col in range(first, last):
             dx = col + 0.5 - ax
             k = min(max(k_row + kx * dx, k_min), k_max)
-            if k <= key[row, col]:
+            if k <= key_row[col]:
                 continue
             u = u_row + ux * dx
             v = v_row + vx * dx
             if perspective:
                 u /= k
                 v /= k
-            tx = min(int((u - math.floor(u)) * cols), cols - 1)
-            ty = min(int((math.ceil(v) - v) * rows), rows - 1)
+            if not 0.0 <= u < cols:  # leaf cards hold their texture once: rare
+                u -= math.floor(u / cols) * cols
+            if not 0.0 <= v < rows:
+                v -= math.floor(v / rows) * rows
+            tx = min(int(u), cols - 1)
+            ty = min(int(v), rows - 1)
             present = texels[offset + ty * cols + tx, 3]
             if present < 255 and (present == 0 or present <= _threshold(row, col, face)):
                 continue
-            key[row, col] = k
+            key_row[col] = k
             if with_index:
                 index[row, col] = face
 
@@ -310,11 +317,13 @@ def draw_faces_from_above(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def draw_shadow_faces(  # type: ignore[no-untyped-def]
-    vertices, views, maps, faces, uv, material, one_in, has_alpha, texels, levels, level_count
-):
+    vertices, views, maps, faces, uv, material, one_in, widen, has_alpha, texels, levels,
+    level_count,
+):  # fmt: skip
     """Draw faces into the maps of several lights; see ``raster.draw_shadows``.
 
-    Of each material one pair of neighbouring faces in ``one_in`` (M,) is drawn, of 0 none.
+    Of each material one face in ``one_in`` (M,) is drawn, of 0 none, and that ``widen`` (M,) times
+    as wide.
     """
     size = maps.shape[1]
     none = np.empty((0, 0), np.int32)
@@ -330,13 +339,18 @@ def draw_shadow_faces(  # type: ignore[no-untyped-def]
         while count < RUN and following < len(faces):
             f = following
             following += 1
-            step = one_in[material[f]]
-            if step == 0 or (f // 2) % step != 0:
+            m = material[f]
+            if one_in[m] == 0 or f % one_in[m] != 0:
                 continue
-            for v in range(3):
-                vertex = faces[f, v]
-                for axis in range(3):
-                    value = vertices[vertex, axis]
+            for axis in range(3):
+                center = np.float32(0)
+                if widen[m] > 1.0:
+                    for v in range(3):
+                        center += vertices[faces[f, v], axis] / np.float32(3)
+                for v in range(3):
+                    value = vertices[faces[f, v], axis]
+                    if widen[m] > 1.0:
+                        value = center + widen[m] * (value - center)
                     run[count, v, axis] = value
                     low[axis] = min(low[axis], value)
                     high[axis] = max(high[axis], value)
