@@ -23,10 +23,8 @@ Rgb = tuple[float, float, float]
 SUN_MAP_SIZE = 640
 SKY_MAP_SIZE = 256
 SKY_DIRECTIONS = 6
-COARSE_TEXEL_M = 0.25
-"""Width of the texels of a shadow map above which foliage is drawn in it as solid cards, metres."""
 SKY_FOLIAGE = 3
-"""One in so many of these cards is drawn for the sky, and so much larger."""
+"""One in so many leaf cards is drawn for the sky, and so much larger."""
 WARM = (1.0, 0.92, 0.78)
 WHITE = (0.97, 0.985, 1.0)
 """Colours of the sun's glow and of clouds, linear RGB."""
@@ -132,17 +130,13 @@ def build_light_field(
     sun = light.sun_direction
     has_sun = max(light.sun_rgb) > 0.0 and not light.self_lit
     sun_radii_m = list(radii_m) if has_sun else []
-    sun_texel_m = np.array(sun_radii_m, np.float32) * np.float32(2.0 / SUN_MAP_SIZE)
-    sun_views = np.zeros((len(sun_radii_m), 3, 4), np.float32)
-    sun_maps = np.empty((len(sun_radii_m), SUN_MAP_SIZE, SUN_MAP_SIZE), np.float32)
-    for i, radius_m in enumerate(sun_radii_m):
-        sun_views[i : i + 1], sun_maps[i : i + 1] = _shadow_maps(
-            mesh, [sun], center, [radius_m], SUN_MAP_SIZE, int(sun_texel_m[i] > COARSE_TEXEL_M)
-        )
+    sun_views, sun_maps = _shadow_maps(
+        mesh, [sun] * len(sun_radii_m), center, sun_radii_m, SUN_MAP_SIZE, thin_foliage=0
+    )
     directions = [] if light.self_lit else _sky_directions()
     sky_radii_m = [radii_m[-1]] * len(directions)
     sky_views, sky_maps = _shadow_maps(
-        mesh, directions, center, sky_radii_m, SKY_MAP_SIZE, SKY_FOLIAGE
+        mesh, directions, center, sky_radii_m, SKY_MAP_SIZE, thin_foliage=SKY_FOLIAGE
     )
     sky_directions = np.array(directions, np.float32).reshape(-1, 3)
     sky_rgb = _sky_irradiance(light.sky, sky_directions)
@@ -153,7 +147,7 @@ def build_light_field(
         sun_rgb=np.array(light.sun_rgb, np.float32) * np.float32(has_sun),
         sun_maps=sun_maps,
         sun_views=sun_views,
-        sun_texel_m=sun_texel_m,
+        sun_texel_m=np.array(sun_radii_m, np.float32) * np.float32(2.0 / SUN_MAP_SIZE),
         sky_directions=sky_directions,
         sky_rgb=sky_rgb,
         sky_maps=sky_maps,
@@ -325,6 +319,7 @@ def _shadow_maps(
     center: NDArray[np.float64],
     radii_m: list[float],
     size: int,
+    *,
     thin_foliage: int,
 ) -> tuple[Float32, Float32]:
     """Return (C, 3, 4) views and (C, size, size) maps, one for each direction and radius."""
