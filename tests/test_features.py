@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from loc2.errors import WeightsError
 from loc2.features import VARIANTS, VisionTransformer, VitConfig, load_state_dict, load_vit
+from loc2.features.checkpoints import pack
 from tests.recipe import recipe_state
 
 FIXTURE = Path(__file__).parent / "fixtures" / "f7_vit.npz"
@@ -155,6 +156,29 @@ def test_published_parameter_counts() -> None:
     assert counts["dinov2_vitl14"] == 304_368_640
     assert round(counts["dinov2_vits14"] / 1e6, 1) == 22.1
     assert round(counts["dinov2_vitg14"] / 1e9, 1) == 1.1
+
+
+def test_eight_bits_keep_every_weight_within_half_a_step_of_its_row(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(2)
+    sizes = torch.logspace(-3, 1, 200)[:, None]
+    state = {
+        "matrix": torch.randn(200, 160, generator=generator) * sizes,
+        "zero_rows": torch.zeros(128, 128),
+        "narrow": torch.randn(200, 12, generator=generator),
+        "vector": torch.randn(300, generator=generator),
+    }
+    save_file(pack(state), tmp_path / "packed.safetensors")
+    loaded = load_state_dict(tmp_path / "packed.safetensors")
+    assert loaded.keys() == state.keys()
+    assert (tmp_path / "packed.safetensors").stat().st_size < 0.35 * 4 * sum(
+        tensor.numel() for tensor in state.values()
+    )
+    step = state["matrix"].abs().amax(1, keepdim=True) / 127
+    # Scales are in half precision: 2**-11 of up to 127 steps comes on top.
+    assert ((loaded["matrix"] - state["matrix"]).abs() <= step * (0.5 + 127 / 2**11)).all()
+    assert not loaded["zero_rows"].any()
+    for name in ("narrow", "vector"):
+        torch.testing.assert_close(loaded[name].float(), state[name], atol=0, rtol=1e-3)
 
 
 def test_wrong_weights_are_named(tmp_path: Path) -> None:

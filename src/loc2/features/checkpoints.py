@@ -28,6 +28,8 @@ _HF_RENAMES = (
     (r"\.mlp\.weights_out\.", ".mlp.w3."),
 )
 
+_SCALE = ".scale"
+
 
 def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read a file of tensors, safetensors or pickled by torch (``weights_only=True``).
@@ -46,7 +48,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return unpack(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         reason = str(error).split("\n", 1)[0]
@@ -56,6 +58,38 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
         raise WeightsError(f"{path}: expected a dictionary of tensors")
     return dict(loaded)
+
+
+def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Store large matrices in 8 bits with one scale for each row, the rest in half precision.
+
+    Args:
+        state: tensors by name.
+
+    Returns:
+        The tensors of the file: ``NAME`` (rows, cols) int8 and ``NAME.scale`` (rows,) float16 in
+        place of a matrix with at least 128 rows and columns.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if tensor.ndim != 2 or min(tensor.shape) < 128:
+            packed[name] = tensor.half()
+            continue
+        scale = (tensor.float().abs().amax(dim=1) / 127).clamp_min(1e-7).half()
+        packed[name] = (tensor.float() / scale.float()[:, None]).round().clamp(-127, 127).char()
+        packed[name + _SCALE] = scale
+    return packed
+
+
+def unpack(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Restore the float32 matrices that :func:`pack` stored in 8 bits; the rest stays as it is."""
+    return {
+        name: tensor.float() * stored[name + _SCALE].float()[:, None]
+        if name + _SCALE in stored
+        else tensor
+        for name, tensor in stored.items()
+        if not name.endswith(_SCALE)
+    }
 
 
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
