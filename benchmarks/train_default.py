@@ -2,8 +2,10 @@
 
     python benchmarks/train_default.py --textures DIR --output runs/default
 
-Resumable: features are cached in shards, and training goes on from its last checkpoint. The heads
-alone (the backbone ships beside them) are written to OUTPUT/default.safetensors.
+Two runs over the same cached features: descriptors first, then a network for depth alone, which
+learns it better than beside them. Resumable: features are cached in shards, and training goes on
+from its last checkpoint. The heads alone (the backbone ships beside them) are written to
+OUTPUT/default.safetensors.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from loc2.training.start import build_model
 VALIDATION = (100_000, 40)
 TRAINING = ((300_000, 400), (300_400, 300))
 """First seeds and numbers of scenes."""
+DEPTH_DIM = 128
+TOLD = "ground_head.net.out."
 
 
 def main() -> None:
@@ -91,13 +95,35 @@ def main() -> None:
             lambda done, total, name=name: log.info("%s: %d of %d", name, done, total),
             arguments.workers,
         )
-    train(config, None, {}, arguments.output, report=lambda record: log.info("%s", record))
+    for name, run in (("descriptors", config), ("depth", for_depth(config))):
+        log.info("training %s", name)
+        train(run, None, {}, arguments.output / name, report=lambda record: log.info("%s", record))
     ship(arguments.output)
 
 
+def for_depth(config: TrainConfig) -> TrainConfig:
+    """Return the run that learns depth alone: half the passes, the last weights count."""
+    assert config.model.head is not None
+    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM})
+    return config.model_copy(
+        update={
+            "model": config.model.model_copy(update={"head": head}),
+            "objective": ObjectiveConfig(correspondence=0.0, voting=0.0, depth=1.0),
+            "optim": config.optim.model_copy(update={"epochs": config.optim.epochs // 2}),
+            "data": config.data.model_copy(update={"validation_caches": {}}),
+        }
+    )
+
+
 def ship(output: Path) -> None:
-    """Write the heads of the best step as the package ships them."""
-    best, metadata = load_model(output / "model.safetensors")
+    """Write the best descriptors with the other run's depth network, as the package ships them."""
+    descriptors, metadata = load_model(output / "descriptors" / "model.safetensors")
+    joined, _ = load_model(output / "depth" / "model.safetensors")
+    state = joined.state_dict()
+    for name, tensor in descriptors.state_dict().items():
+        # The descriptors' network has told depth too, in its last channels: they are left out.
+        state[name] = tensor[: len(state[name])] if name.startswith(TOLD) else tensor
+    joined.load_state_dict(state)
     first, last = TRAINING[0][0], TRAINING[-1][0] + TRAINING[-1][1] - 1
     scenes = sum(count for _, count in TRAINING)
     record = {key: text.replace(f"{output}/", "") for key, text in metadata.items()} | {
@@ -107,7 +133,7 @@ def ship(output: Path) -> None:
         "training_data": f"{scenes} generated scenes in two appearances each "
         f"(seeds {first}-{last}), photographic textures of open licences; no real images",
     }
-    save_model(best.half(), output / "default.safetensors", record, include_backbone=False)
+    save_model(joined.half(), output / "default.safetensors", record, include_backbone=False)
 
 
 if __name__ == "__main__":

@@ -146,10 +146,11 @@ class Loc2Model(nn.Module):
         self.ground_head: GroundHead | None = None
         self.aerial_head: ResidualConvHead | None = None
         if config.head is not None:
-            dim = self.feature_dim
-            descriptor_dim = config.head.descriptor_dim
-            self.ground_head = GroundHead(dim, config.head)
-            self.aerial_head = ResidualConvHead(dim, descriptor_dim, config.head, descriptor_dim)
+            dim, head = self.feature_dim, config.head
+            self.ground_head = GroundHead(dim, head)
+            self.aerial_head = ResidualConvHead(
+                dim, head.descriptor_dim, head, head.descriptor_dim, head.hidden_dim
+            )
 
     @property
     def feature_dim(self) -> int:

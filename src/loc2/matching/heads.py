@@ -22,6 +22,8 @@ class HeadConfig(BaseModel):
         column_heads: heads of an attention along the columns of the ground image before the last
             residual layer, 0 for none. What stands on the ground is as far away as its foot, which
             lies further down the same column than 3x3 layers see.
+        depth_dim: channels of a network of its own for depth, with such an attention before every
+            layer; 0 lets the network of the ground descriptors tell depth too.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,11 +33,13 @@ class HeadConfig(BaseModel):
     descriptor_dim: int = Field(default=64, ge=4)
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     column_heads: int = Field(default=0, ge=0)
+    depth_dim: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
-        if self.column_heads and self.hidden_dim % self.column_heads:
-            raise ValueError("hidden_dim must be a multiple of column_heads")
+        for name in ("hidden_dim", "depth_dim"):
+            if self.column_heads and getattr(self, name) % self.column_heads:
+                raise ValueError(f"{name} must be a multiple of column_heads")
         return self
 
 
@@ -68,8 +72,13 @@ class _ResidualLayer(nn.Module):
         return out
 
 
-class _ColumnAttention(nn.Module):
-    """Every cell looks at all cells above and below it."""
+class ColumnAttention(nn.Module):
+    """Every cell looks at all cells above and below it.
+
+    Args:
+        dim: channels.
+        heads: heads of the attention, a divisor of ``dim``.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -82,7 +91,9 @@ class _ColumnAttention(nn.Module):
         if self.out.bias is not None:
             nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, wrap: bool) -> Tensor:
+        """Map (B, dim, h, w) to the same shape; ``wrap`` does not matter within a column."""
+        del wrap
         batch, dim, rows, cols = x.shape
         split = self.qkv(self.norm(x)).reshape(batch, 3, self.heads, -1, rows, cols)
         query, key, value = split.permute(1, 0, 5, 2, 4, 3).unbind(0)  # (B, cols, heads, rows, d)
@@ -106,7 +117,8 @@ class ResidualConvHead(nn.Module):
         out_dim: output channels.
         config: sizes.
         skip_dim: leading output channels that also get the linear skip.
-        column_heads: heads of the attention along columns, 0 for none.
+        hidden_dim: channels of the residual layers.
+        columns: last layers that an attention along columns goes before.
     """
 
     def __init__(
@@ -115,19 +127,22 @@ class ResidualConvHead(nn.Module):
         out_dim: int,
         config: HeadConfig,
         skip_dim: int,
-        column_heads: int = 0,
+        hidden_dim: int,
+        columns: int = 0,
     ) -> None:
         super().__init__()
         self.skip_dim = skip_dim
         self.drop = nn.Dropout2d(config.dropout)
         self.skip = nn.Conv2d(feature_dim, skip_dim, 1, bias=False)
-        self.reduce = nn.Conv2d(feature_dim, config.hidden_dim, 1)
-        self.layers = nn.ModuleList(
-            _ResidualLayer(config.hidden_dim) for _ in range(config.num_layers)
-        )
-        self.column = _ColumnAttention(config.hidden_dim, column_heads) if column_heads else None
-        self.norm = nn.GroupNorm(8, config.hidden_dim)
-        self.out = nn.Conv2d(config.hidden_dim, out_dim, 1)
+        self.reduce = nn.Conv2d(feature_dim, hidden_dim, 1)
+        layers: list[nn.Module] = []
+        for left in range(config.num_layers, 0, -1):
+            if config.column_heads and left <= columns:
+                layers.append(ColumnAttention(hidden_dim, config.column_heads))
+            layers.append(_ResidualLayer(hidden_dim))
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.GroupNorm(8, hidden_dim)
+        self.out = nn.Conv2d(hidden_dim, out_dim, 1)
         # A zero residual makes the untrained head a projection of the features, so training
         # starts from what frozen features can do.
         nn.init.zeros_(self.out.weight)
@@ -148,11 +163,7 @@ class ResidualConvHead(nn.Module):
         """Map (B, C, h, w) features to (B, out_dim, h, w); ``wrap`` joins left and right edges."""
         features = self.drop(features)
         hidden = self.reduce(features)
-        for layer in self.layers[:-1]:
-            hidden = layer(hidden, wrap)
-        if self.column is not None:
-            hidden = self.column(hidden)
-        for layer in self.layers[-1:]:
+        for layer in self.layers:
             hidden = layer(hidden, wrap)
         out: Tensor = self.out(functional.gelu(self.norm(hidden)))
         skipped: Tensor = self.skip(features)
@@ -160,7 +171,7 @@ class ResidualConvHead(nn.Module):
 
 
 class GroundHead(nn.Module):
-    """Descriptors, weights and the model's own depth from ground features, in one network.
+    """Descriptors, weights and the model's own depth from ground features.
 
     Args:
         feature_dim: channels of the backbone features.
@@ -170,15 +181,18 @@ class GroundHead(nn.Module):
     def __init__(self, feature_dim: int, config: HeadConfig) -> None:
         super().__init__()
         self.descriptor_dim = config.descriptor_dim
-        # One channel each: weight logit, log range ratio, validity logit. Rays enter the head
-        # because elevation says most about range and weight.
+        # Rays enter the networks because elevation says most about range and weight. After the
+        # descriptor there is a weight logit, then log range ratio and validity logit.
+        told = config.descriptor_dim + (1 if config.depth_dim else 3)
         self.net = ResidualConvHead(
-            feature_dim + 3,
-            config.descriptor_dim + 3,
-            config,
-            config.descriptor_dim,
-            config.column_heads,
+            feature_dim + 3, told, config, config.descriptor_dim, config.hidden_dim, columns=1
         )
+        self.depth_net: ResidualConvHead | None = None
+        if config.depth_dim:
+            self.depth_net = ResidualConvHead(
+                feature_dim + 3, 2, config, 2, config.depth_dim, columns=config.num_layers
+            )
+            self.depth_net.set_projection(torch.zeros(2, 0))
 
     def forward(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
         """Describe the cells of a ground image.
@@ -188,14 +202,16 @@ class GroundHead(nn.Module):
             rays: (B, 3, h, w) unit rays of the cell centres in the local frame.
             wrap: True for a full panorama, whose left and right edges meet.
         """
-        out = self.net(torch.cat((features, rays.to(features)), dim=1), wrap)
+        seen = torch.cat((features, rays.to(features)), dim=1)
+        out = self.net(seen, wrap)
         dim = self.descriptor_dim
+        depth = out[:, dim + 1 :] if self.depth_net is None else self.depth_net(seen, wrap)
         # The flat ground's range is the base of the depth: what is learned is the deviation.
         flat = -torch.log((-rays[:, 2]).clamp_min(0.02))
         return GroundDescription(
             descriptors=functional.normalize(out[:, :dim], dim=1),
             weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
-            log_range_ratio=flat + out[:, dim + 1],
+            log_range_ratio=flat + depth[:, 0],
             # Valid to start with: the untrained depth is level ground, not nothing.
-            valid_logit=out[:, dim + 2] + 1.0,
+            valid_logit=depth[:, 1] + 1.0,
         )
