@@ -41,7 +41,7 @@ from loc2.pose.confidence import ConfidenceModel, Statistics, fit_confidence
 from loc2.scenes.pairs import SceneOptions
 
 FIT_SEED, JUDGE_SEED, ROUND = 910_000_000, 920_000_000, 1_000_000
-STYLES = 10  # scenes of one style are this many seeds apart
+STYLES = 10  # scenes of seeds 2k and 2k + 1 have one style
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,21 @@ class Case:
 
 
 def cases(part: str, first_seed: int, scale: float, mesh_rows: int) -> list[Case]:
-    """List a mix; ``scale`` multiplies all counts."""
-    plan = (
-        ("panorama", 120, 180.0, False, False),
-        ("narrow, unknown heading", 40, 180.0, True, False),
-        ("narrow, heading within 20", 40, 20.0, True, False),
-        ("another place", 60, 180.0, False, True),
-    )
-    listed, seed = [], first_seed
-    for kind, count, heading_range_deg, pinhole, elsewhere in plan:
-        for _ in range(round(count * scale)):
-            name = f"{part} {kind} {seed}"
-            listed.append(Case(part, kind, name, seed, heading_range_deg, pinhole, elsewhere))
-            seed += 1
-        seed += 2 * STYLES  # aerial images of other places come from there
+    """List a mix; ``scale`` multiplies all counts. Cases of one scene stand side by side."""
+    listed = []
+
+    def add(kind: str, seed: int, heading_range_deg: float, **more: bool) -> None:
+        name = f"{part} {kind} {seed}"
+        listed.append(Case(part, kind, name, seed, heading_range_deg, **more))
+
+    panoramas, narrow = round(60 * scale), round(40 * scale)
+    for seed in range(first_seed, first_seed + 2 * panoramas, 2):
+        add("panorama", seed, 180.0)
+        add("another place", seed, 180.0, elsewhere=True)
+        add("panorama", seed + 1, 180.0)
+    for seed in range(first_seed + 2 * panoramas, first_seed + 2 * panoramas + narrow):
+        add("narrow, unknown heading", seed, 180.0, pinhole=True)
+        add("narrow, heading within 20", seed, 20.0, pinhole=True)
     for row in range(mesh_rows):
         listed.append(Case(part, "mesh", f"{part} mesh {row}", row, 180.0, mesh_row=row))
     return listed
@@ -84,7 +85,7 @@ def _localizer(weights: Path | None) -> Localizer:
     return Localizer.from_pretrained(weights)
 
 
-@functools.lru_cache(maxsize=2 * STYLES)
+@functools.lru_cache(maxsize=4)
 def _scene(seed: int, pinhole: bool, textures: Path | None) -> Sample:
     least = (60.0 + 2 * 10.0) * 1.02 / 672
     options = SceneOptions(
@@ -93,8 +94,7 @@ def _scene(seed: int, pinhole: bool, textures: Path | None) -> Sample:
         meters_per_pixel=(least, 1.25 * least),
         max_offset=0.0,
     )
-    # Style by the seed, so that neighbours of one style are STYLES apart.
-    options = replace(options, styles=(options.styles[seed % STYLES],))
+    options = replace(options, styles=(options.styles[seed // 2 % STYLES],))
     return scene_sources(seed, 1, options)[0].load()
 
 
@@ -108,7 +108,7 @@ def run(case: Case, textures: Path | None, mesh: Path | None, weights: Path | No
         sample = _scene(case.seed, case.pinhole, textures)
         shift_m = 10.0
     if case.elsewhere:
-        other = _scene(case.seed + STYLES, case.pinhole, textures)
+        other = _scene(case.seed ^ 1, case.pinhole, textures)
         sample = replace(sample, aerial=other.aerial, meters_per_pixel=other.meters_per_pixel)
     protocol = Protocol(case.heading_range_deg, 60.0, shift_m)
     trial, depth = prepare_trial(sample, case.name, protocol, 0)
@@ -153,7 +153,7 @@ def collect(arguments: argparse.Namespace) -> None:
     )
     rows = []
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        for row in pool.map(work, listed, chunksize=8):
+        for row in pool.map(work, listed, chunksize=6):
             rows.append(row)
             if len(rows) % 40 == 0:
                 print(f"{len(rows)} of {len(listed)}", flush=True)
@@ -170,6 +170,7 @@ def fit(arguments: argparse.Namespace) -> None:
         [row["correct"] for row in used],
         [row["position_error_m"] for row in used],
         fitted_on="generated scenes: panoramas, narrow photos, photos of other places",
+        groups=[row["seed"] for row in used],
     )
     judged = [row for row in done if row["part"] == "judge"]
     kinds = sorted({row["kind"] for row in judged})
