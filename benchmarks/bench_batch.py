@@ -89,31 +89,51 @@ def prepared(folder: Path, photos: int, sharing: int) -> list[Query]:
 
 
 class Phase:
-    """Wall and processor time of a part of the benchmark, children included."""
+    """Wall and processor time of a part of the benchmark, children included.
+
+    Attributes:
+        wall_s: seconds.
+        cpu_s: processor seconds.
+        busy_s: processor seconds of the whole machine (Linux only).
+    """
 
     wall_s = 0.0
     cpu_s = 0.0
 
+    busy_s = 0.0
+
     def record(self, photos: int) -> dict[str, float]:
-        """Return rates; ``cores_used`` below the cores there are may be waiting, or contention."""
+        """Return rates, and how many cores this and everything on the machine kept busy."""
         return {
             "photos": photos,
             "photos_per_second": photos / self.wall_s,
             "cpu_seconds_per_photo": self.cpu_s / photos,
             "cores_used": self.cpu_s / self.wall_s,
+            "cores_used_by_others": max(self.busy_s - self.cpu_s, 0.0) / self.wall_s,
         }
 
 
 @contextmanager
-def clocked(phase: Phase) -> Iterator[None]:
-    def cpu_s() -> float:
-        used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-        return sum(u.ru_utime + u.ru_stime for u in used)
+def clocked() -> Iterator[Phase]:
+    phase = Phase()
+    started_s, used_s, busy_s = time.perf_counter(), _cpu_s(), _machine_s()
+    yield phase
+    phase.wall_s = time.perf_counter() - started_s
+    phase.cpu_s, phase.busy_s = _cpu_s() - used_s, _machine_s() - busy_s
 
-    started_s, used_s = time.perf_counter(), cpu_s()
-    yield
-    phase.wall_s += time.perf_counter() - started_s
-    phase.cpu_s += cpu_s() - used_s
+
+def _cpu_s() -> float:
+    used = [resource.getrusage(w) for w in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(u.ru_utime + u.ru_stime for u in used)
+
+
+def _machine_s() -> float:
+    """Return the processor seconds of everything on the machine: user, nice and system time."""
+    try:
+        first = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, first[1:4])) / os.sysconf("SC_CLK_TCK")
 
 
 def one_by_one(localizer: Localizer, queries: list[Query], chosen: list[int]) -> Poses:
@@ -248,34 +268,42 @@ def main() -> None:
     }
     chosen = np.linspace(0, photos - 1, min(arguments.alone, photos)).round().astype(int).tolist()
     one_by_one(localizer, queries, chosen[:2])  # first calls are slower
-    alone, together, command = Phase(), Phase(), Phase()
-    with clocked(alone):
+    with clocked() as phase:
         reference = one_by_one(localizer, queries, chosen[::2])
-    with clocked(together):
+    results["one_by_one"] = phase.record(len(chosen[::2]))
+    save(results, arguments.output)
+    with clocked() as phase:
         poses = in_python(localizer, queries)
-    with clocked(command):
-        written, memory_mb = by_command(folder, arguments)
-    with clocked(alone):
-        reference |= one_by_one(localizer, queries, chosen[1::2])
-    results["one_by_one"] = alone.record(len(chosen))
-    for way, phase, ours in (
-        ("localize_batch", together, poses),
-        ("loc2_batch", command, written),
-    ):
-        results[way] = phase.record(photos)
-        rate = results[way]["photos_per_second"]
-        results[way]["times_one_by_one"] = rate / results["one_by_one"]["photos_per_second"]
-        results[way]["machine_hours_per_million"] = 1e6 / rate / 3600
-        results[way]["differences"] = differences(ours, reference)
+    results["localize_batch"] = phase.record(photos) | differences(poses, reference)
+    save(results, arguments.output)
+    with clocked() as phase:
+        poses, memory_mb = by_command(folder, arguments)
+    results["loc2_batch"] = phase.record(photos) | differences(poses, reference)
     if memory_mb:
         tenths = [max(part.tolist(), default=0.0) for part in np.array_split(memory_mb, 10)]
-        results["loc2_batch"]["peak_memory_mb"] = max(memory_mb)
+        results["loc2_batch"]["peak_memory_mb"] = round(max(memory_mb))
         results["loc2_batch"]["peak_memory_mb_of_each_tenth"] = [round(mb) for mb in tenths]
+    save(results, arguments.output)
+    with clocked() as phase:
+        one_by_one(localizer, queries, chosen[1::2])
+    results["one_by_one_again"] = phase.record(len(chosen[1::2]))
+    save(results, arguments.output)
+    print(json.dumps(results, indent=2))
+
+
+def save(results: dict[str, Any], output: Path | None) -> None:
+    """Write what there is so far, with rates beside those of one by one."""
+    alone = [results[way] for way in ("one_by_one", "one_by_one_again") if way in results]
+    seconds = sum(way["photos"] / way["photos_per_second"] for way in alone)
+    rate = sum(way["photos"] for way in alone) / seconds
+    for name in ("localize_batch", "loc2_batch"):
+        if name in results:
+            way = results[name]
+            way["times_one_by_one"] = way["photos_per_second"] / rate
+            way["machine_hours_per_million"] = 1e6 / way["photos_per_second"] / 3600
     results["load_after"] = os.getloadavg()
-    text = json.dumps(results, indent=2)
-    print(text)
-    if arguments.output is not None:
-        arguments.output.write_text(text + "\n")
+    if output is not None:
+        output.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":
