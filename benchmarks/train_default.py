@@ -118,7 +118,7 @@ def for_depth(config: TrainConfig) -> TrainConfig:
 def ship(output: Path) -> None:
     """Write the best descriptors with the other run's depth network, as the package ships them."""
     descriptors, metadata = load_model(output / "descriptors" / "model.safetensors")
-    joined, _ = load_model(output / "depth" / "model.safetensors")
+    joined, of_depth = load_model(output / "depth" / "model.safetensors")
     state = joined.state_dict()
     for name, tensor in descriptors.state_dict().items():
         # The descriptors' network has told depth too, in its last channels: they are left out.
@@ -126,7 +126,8 @@ def ship(output: Path) -> None:
     joined.load_state_dict(state)
     first, last = TRAINING[0][0], TRAINING[-1][0] + TRAINING[-1][1] - 1
     scenes = sum(count for _, count in TRAINING)
-    record = {key: text.replace(f"{output}/", "") for key, text in metadata.items()} | {
+    both = metadata | {f"depth_{k}": of_depth[k] for k in ("training_step", "training_config")}
+    record = {key: text.replace(f"{output}/", "") for key, text in both.items()} | {
         "name": "default",
         "licence": "Apache-2.0",
         "recipe": "benchmarks/train_default.py",

@@ -1,6 +1,7 @@
 """The package as users get it: the wheel outside the checkout, and what importing costs."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -9,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from loc2.model import packaged_weights
+from loc2.published.model import read_metadata
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MB = 48
@@ -46,6 +50,14 @@ def test_wheel_holds_weights_within_the_limit(wheel: Path) -> None:
     for name in ("loc2/demo/pair.csv", "loc2/py.typed"):
         assert name in sizes
     assert any(name.endswith("licenses/NOTICE") for name in sizes)
+
+
+def test_weights_say_how_they_were_made_and_not_where() -> None:
+    metadata = read_metadata(packaged_weights("default"))
+    for key in ("licence", "recipe", "training_data", "training_config", "depth_training_config"):
+        assert metadata[key]
+    for key, text in metadata.items():
+        assert not re.search(r"(?:^|[\"'\s])/\w", text), f"{key} names a place on a machine"
 
 
 def test_wheel_works_in_a_clean_environment(wheel: Path, tmp_path: Path) -> None:
