@@ -181,6 +181,25 @@ def test_eight_bits_keep_every_weight_within_half_a_step_of_its_row(tmp_path: Pa
         torch.testing.assert_close(loaded[name].float(), state[name], atol=0, rtol=1e-3)
 
 
+@pytest.mark.parametrize("scale", [None, torch.ones(3)])
+def test_eight_bits_without_their_scales_are_refused(
+    tmp_path: Path, scale: torch.Tensor | None
+) -> None:
+    packed = pack({"matrix": torch.ones(128, 128)})
+    del packed["matrix.scale"]
+    if scale is not None:
+        packed["matrix.scale"] = scale
+    save_file(packed, tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match="matrix is stored in 8 bits without"):
+        load_state_dict(tmp_path / "w.safetensors")
+
+
+def test_parameters_that_are_called_scale_are_kept(tmp_path: Path) -> None:
+    state = {"norm": torch.ones(3), "norm.scale": torch.full((3,), 2.0)}
+    save_file(state, tmp_path / "plain.safetensors")
+    assert load_state_dict(tmp_path / "plain.safetensors").keys() == state.keys()
+
+
 def test_wrong_weights_are_named(tmp_path: Path) -> None:
     state = recipe_state(VisionTransformer(TINY))
     with pytest.raises(WeightsError, match="no published DINOv2 variant has width 64"):

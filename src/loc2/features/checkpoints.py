@@ -48,7 +48,7 @@ def load_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: no such weights file")
     try:
         if path.suffix == ".safetensors":
-            return unpack(load_file(path))
+            return unpack(load_file(path), str(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
         reason = str(error).split("\n", 1)[0]
@@ -81,15 +81,25 @@ def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return packed
 
 
-def unpack(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Restore the float32 matrices that :func:`pack` stored in 8 bits; the rest stays as it is."""
-    return {
-        name: tensor.float() * stored[name + _SCALE].float()[:, None]
-        if name + _SCALE in stored
-        else tensor
-        for name, tensor in stored.items()
-        if not name.endswith(_SCALE)
-    }
+def unpack(stored: dict[str, Tensor], label: str) -> dict[str, Tensor]:
+    """Restore the float32 matrices that :func:`pack` stored in 8 bits; the rest stays as it is.
+
+    Args:
+        stored: tensors of the file.
+        label: what the file is called in errors.
+
+    Raises:
+        WeightsError: a matrix in 8 bits has no scale for each of its rows.
+    """
+    state = dict(stored)
+    for name, tensor in stored.items():
+        if tensor.dtype != torch.int8:
+            continue
+        scale = state.pop(name + _SCALE, None)
+        if scale is None or scale.shape != tensor.shape[:1]:
+            raise WeightsError(f"{label}: {name} is stored in 8 bits without a scale for each row")
+        state[name] = tensor.float() * scale.float()[:, None]
+    return state
 
 
 def _from_hugging_face(state: dict[str, Tensor]) -> dict[str, Tensor]:
