@@ -15,6 +15,8 @@ import torch
 pytest.importorskip("numba")
 pytest.importorskip("shapely")
 
+from shapely.geometry import Point
+
 from loc2.cameras import Equirectangular, Pinhole
 from loc2.cli import main
 from loc2.data.pairs import read_pairs
@@ -270,6 +272,8 @@ def test_pinhole_and_cropped_panoramas() -> None:
 def test_every_style_generates(style: str) -> None:
     world = World(11, STYLES[style], TextureLibrary(None), Garage())
     assert world.streets.carriageway.area > 500
+    spots = [Point(tree.position) for tree in world.inventory.trees]
+    assert not any(world.streets.carriageway.contains(spot) for spot in spots)
     mesh = world.mesh(world.draw_day(np.random.default_rng(0)), np.zeros(2), (80.0, 0.5))
     assert np.isfinite(mesh.vertices).all()
     assert np.isfinite(mesh.uv).all()
