@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from loc2.errors import WeightsError
 from loc2.features import VARIANTS, VisionTransformer, VitConfig, load_state_dict, load_vit
 from loc2.features.checkpoints import pack
+from loc2.model import Loc2Model, ModelConfig
 from tests.recipe import recipe_state
 
 FIXTURE = Path(__file__).parent / "fixtures" / "f7_vit.npz"
@@ -88,6 +89,20 @@ def test_half_precision_stays_near(
         (reference,), (result,) = vit(image), half(image.to(dtype))
     assert result.dtype == dtype
     assert (result.float() - reference).abs().max() < tolerance
+
+
+def test_features_take_the_precision_that_surrounds_them() -> None:
+    model = Loc2Model(ModelConfig()).eval()
+    image = torch.rand(1, 3, 56, 84)
+    with torch.inference_mode():
+        full = model.features(image)
+        with torch.autocast("cpu", torch.bfloat16):
+            around = model.features(image)
+        model.reduced_precision = True
+        asked = model.features(image)
+    assert torch.equal(around, asked)
+    assert not torch.equal(around, full)
+    assert torch.nn.functional.cosine_similarity(around, full).min() > 0.99
 
 
 def _to_hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -243,7 +244,9 @@ class Loc2Model(nn.Module):
         std = torch.tensor(self.config.image_std, device=like.device)[:, None, None]
         normalised = ((images.to(like.device) - mean) / std).to(like.dtype)
         reduced = self.reduced_precision and not self.training
-        with torch.autocast(like.device.type, torch.bfloat16, enabled=reduced):
+        # Not "enabled=reduced", which would switch off what the caller has switched on.
+        precision = torch.autocast(like.device.type, torch.bfloat16) if reduced else nullcontext()
+        with precision:
             levels = self.backbone(normalised, self.config.blocks)
         return torch.cat([functional.normalize(level.float(), dim=1) for level in levels], dim=1)
 
