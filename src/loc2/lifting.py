@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
-from loc2.depth import DepthMap, implied_camera_height, lift_pixels
+from loc2.depth import DepthMap, FlatGround, implied_camera_height, lift_pixels
+from loc2.depth.own import spread_head
 from loc2.errors import InputError
 from loc2.localization import GroundCells, Heatmap
 from loc2.matching import evidence_map
+from loc2.pose.confidence import SecondOpinion
+from loc2.pose.evidence import evidence_under
 from loc2.pose.posterior import PosePosterior
 from loc2.views import AerialFeatures, GroundView
 
@@ -66,6 +70,56 @@ def ground_cells(
         cell_size_m=aerial.cell_size_m,
     )
     return cells, unit_m
+
+
+def second_opinion(
+    ground: GroundView,
+    depth_map: DepthMap,
+    aerial: AerialFeatures,
+    range_m: tuple[float, float],
+    posterior: PosePosterior,
+    temperature: float,
+) -> SecondOpinion | None:
+    """Weigh a posterior's modes by cells that are lifted in another way than for the answer.
+
+    That is by the depth head, or by level ground where the answer rests on the head or there is
+    none.
+
+    Args:
+        ground: the ground image, described.
+        depth_map: the depth that the answer rests on.
+        aerial: the aerial image.
+        range_m: nearest and farthest ground that takes part, metres.
+        posterior: whose modes are weighed.
+        temperature: divides the evidence.
+
+    Returns:
+        The evidence for each mode; None where the other way lifts no cell.
+    """
+    assert ground.description is not None and ground.grid is not None
+    other = None
+    if depth_map.source != "own":
+        other = spread_head(ground.description, ground.grid, ground.camera, ground.height_m)
+    if other is None:
+        other = FlatGround(ground.height_m)(ground.image, ground.camera)
+    try:
+        cells, unit_m = ground_cells(ground, other, aerial, range_m)
+    except InputError:
+        return None
+    bev_m = cells.bev * unit_m
+    _, rows, cols = cells.evidence.shape
+    half_m = (cols * cells.cell_size_m / 2, rows * cells.cell_size_m / 2)
+    poses = torch.tensor(
+        [(m.pose.east_m, m.pose.north_m, m.pose.heading_deg, 1.0) for m in posterior.modes]
+    )
+    found = evidence_under(cells.evidence.float(), bev_m, poses, half_m) / temperature
+    distance_m = bev_m.norm(dim=1)
+    far = distance_m > distance_m.median()
+
+    def mean(weight: Tensor) -> Tensor:
+        return (weight / weight.sum().clamp_min(1e-9)) @ found
+
+    return SecondOpinion(mean(cells.weight), mean(cells.weight * far), mean(cells.weight * ~far))
 
 
 def heatmap_of(posterior: PosePosterior, cells: GroundCells) -> Heatmap:

@@ -20,7 +20,7 @@ from loc2.errors import InputError
 from loc2.found import Found, timed
 from loc2.frames import aerial_px_to_m
 from loc2.inputs import CameraSpec, ImageLike, load_image
-from loc2.lifting import ground_cells, heatmap_of
+from loc2.lifting import ground_cells, heatmap_of, second_opinion
 from loc2.localization import PROBABILITY, Hypothesis, Localization
 from loc2.many import localize_many
 from loc2.matching import GroundDescription
@@ -475,6 +475,9 @@ class Localizer:
             half_size_m=(
                 width_px * aerial.meters_per_pixel / 2,
                 height_px * aerial.meters_per_pixel / 2,
+            ),
+            other=second_opinion(
+                ground, depth_map, aerial, range_m, posterior, self.model.config.vote_temperature
             ),
         )
         return Found(

@@ -47,6 +47,11 @@ class Statistics:
         range_spread: standard deviation of the logarithm of the inliers' distances.
         inside: share of the matches' weight that the pose puts inside the window.
         searched: logarithm of the number of poses that were possible.
+        other_lead: lead over the best other mode, in units of the posterior's exponent, of the
+            evidence lifted in another way (see :class:`SecondOpinion`); between -10 and 10.
+        other_evidence: that evidence itself, logarithm.
+        other_far_lead: the lead by the farther half of the points alone.
+        other_near_lead: the lead by the nearer half of the points alone.
     """
 
     peak_mass: float
@@ -63,6 +68,10 @@ class Statistics:
     range_spread: float
     inside: float
     searched: float
+    other_lead: float = 0.0
+    other_evidence: float = 0.0
+    other_far_lead: float = 0.0
+    other_near_lead: float = 0.0
 
     def vector(self) -> Tensor:
         """Return the numbers in the order of the fields, float64."""
@@ -72,6 +81,24 @@ class Statistics:
 NAMES = tuple(Statistics.__dataclass_fields__)
 
 
+@dataclass(frozen=True)
+class SecondOpinion:
+    """The evidence for a posterior's modes with points that were lifted in another way.
+
+    Level ground and the model's own depth go wrong in different places, so what both see is more
+    likely right.
+
+    Attributes:
+        whole: (P,) evidence of the modes, in their order, natural logarithm.
+        far: (P,) that of the farther half of the points.
+        near: (P,) that of the nearer half of the points.
+    """
+
+    whole: Tensor
+    far: Tensor
+    near: Tensor
+
+
 def statistics(
     posterior: PosePosterior,
     *,
@@ -79,6 +106,7 @@ def statistics(
     weights: Tensor,
     inlier: Tensor,
     half_size_m: tuple[float, float],
+    other: SecondOpinion | None = None,
 ) -> Statistics:
     """Return what the confidence model looks at.
 
@@ -88,6 +116,7 @@ def statistics(
         weights: (N,) probability of each match, in [0, 1].
         inlier: (N,) bool, whether the match agrees with the pose.
         half_size_m: half the window's extent towards east and north, metres.
+        other: what another way of lifting says of the modes; its numbers are zero without.
     """
 
     pose, first = posterior.pose, posterior.modes[0]
@@ -138,7 +167,21 @@ def statistics(
         range_spread=float(((agreeing @ (log_range - mean).square()) / agreed).sqrt()),
         inside=float((weights * within).sum() / total),
         searched=math.log(max(posterior.searched, 1)),
+        **({} if other is None else _other(other)),
     )
+
+
+def _other(other: SecondOpinion) -> dict[str, float]:
+    def lead(evidence: Tensor) -> float:
+        rivals = float(evidence[1:].max()) if len(evidence) > 1 else 0.0
+        return min(max(float(evidence[0]) - rivals, -10.0), 10.0)
+
+    return {
+        "other_lead": lead(other.whole),
+        "other_evidence": math.log1p(max(float(other.whole[0]), 0.0)),
+        "other_far_lead": lead(other.far),
+        "other_near_lead": lead(other.near),
+    }
 
 
 class ConfidenceModel(BaseModel):

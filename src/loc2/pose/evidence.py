@@ -178,12 +178,7 @@ class DenseEvidence:
         return torch.cat(parts) if parts else bev.new_zeros(0)
 
     def _each(self, maps: Tensor, bev: Tensor, poses: Tensor) -> Tensor:
-        """Return (G, P) the interpolated score of each point under each pose."""
-        half = bev.new_tensor(self.half_size_m) * bev.new_tensor((1.0, -1.0))
-        points = local_to_aerial(bev, poses[:, 2], poses[:, :2], poses[:, 3])  # (P, G, 2)
-        # grid_sample's [-1, 1] spans the window's outer edges, x right and y down.
-        where = (points / half).transpose(0, 1)[:, :, None]
-        return functional.grid_sample(maps[:, None], where, align_corners=False)[:, 0, :, 0]
+        return evidence_under(maps, bev, poses, self.half_size_m)
 
     def _strongest(self, max_votes: int) -> tuple[Votes, float, tuple[Tensor, Tensor]]:
         """Return the votes, the share of evidence left out, and the votes' (point, cell)."""
@@ -211,6 +206,27 @@ class DenseEvidence:
         member = functional.one_hot(group).T.to(pooled)
         maps = (member @ pooled.flatten(1)).reshape(-1, rows, cols)
         return maps, member @ self._bev / member.sum(1, keepdim=True)
+
+
+def evidence_under(
+    maps: Tensor, bev: Tensor, poses: Tensor, half_size_m: tuple[float, float]
+) -> Tensor:
+    """Return what each pose finds for each ground point, interpolated between cell centres.
+
+    Args:
+        maps: (G, h, w) evidence of each point over the window; row 0 is the top.
+        bev: (G, 2) points (right, forward), units of depth.
+        poses: (P, 4) rows (east_m, north_m, heading_deg, scale).
+        half_size_m: half the window's extent towards east and north, metres.
+
+    Returns:
+        (G, P); zero where a pose puts a point outside the window.
+    """
+    half = bev.new_tensor(half_size_m) * bev.new_tensor((1.0, -1.0))
+    points = local_to_aerial(bev, poses[:, 2], poses[:, :2], poses[:, 3])  # (P, G, 2)
+    # grid_sample's [-1, 1] spans the window's outer edges, x right and y down.
+    where = (points / half).transpose(0, 1)[:, :, None]
+    return functional.grid_sample(maps[:, None], where, align_corners=False)[:, 0, :, 0]
 
 
 def strongest(values: Tensor, count: int) -> tuple[Tensor, Tensor]:

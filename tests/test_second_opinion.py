@@ -1,0 +1,123 @@
+"""The second opinion: modes weighed by points that are lifted in another way."""
+
+import math
+
+import pytest
+import torch
+
+from loc2.cameras import Equirectangular
+from loc2.depth import DepthMap, FlatGround
+from loc2.frames import Pose
+from loc2.lifting import ground_cells, second_opinion
+from loc2.matching import GroundDescription
+from loc2.model import Loc2Model, ModelConfig
+from loc2.pose.confidence import NAMES, SecondOpinion, statistics
+from loc2.pose.evidence import DenseEvidence
+from loc2.pose.posterior import PoseMode, PosePosterior
+from loc2.views import AerialFeatures, GroundView
+
+HEIGHT_M, TEMPERATURE = 2.0, 0.05
+RANGE_M = (2.0, 30.0)
+POSES = [(3.0, -2.0, 40.0), (-8.0, 5.0, 200.0), (40.0, 40.0, 10.0)]
+
+
+def _posterior(poses: list[tuple[float, float, float]]) -> PosePosterior:
+    modes = tuple(
+        PoseMode(Pose(*p), 1 / (k + 2), 3.0 - k, torch.eye(3)) for k, p in enumerate(poses)
+    )
+    support = torch.tensor([[*p, 1.0] for p in poses], dtype=torch.float64)
+    return PosePosterior(
+        modes, support, torch.full((len(poses),), 1 / len(poses)).double(), 0.0, 0.0, 1000,
+        chance_mean=0.0, chance_deviation=1.0, rivalry=1.0,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def view() -> GroundView:
+    with torch.device("meta"):
+        model = Loc2Model(ModelConfig(panorama_cell_deg=15.0))
+    camera = Equirectangular(192, 96)
+    image = torch.rand(3, 96, 192, generator=torch.Generator().manual_seed(0))
+    grid = model.ground_grid(image, camera)
+    view = GroundView(image, camera, HEIGHT_M, None, grid)
+    rows, cols = grid.camera.height, grid.camera.width
+    generator = torch.Generator().manual_seed(1)
+    descriptors = torch.nn.functional.normalize(
+        torch.randn(1, 8, rows, cols, generator=generator), dim=1
+    )
+    # The head sees everything twice as near as level ground does.
+    ratio = -torch.log((-grid.cell_rays()[None, 2]).clamp_min(0.02)) - math.log(2.0)
+    weight = 0.5 + torch.rand(1, rows, cols, generator=generator)
+    view.description = GroundDescription(descriptors, weight, ratio, torch.ones_like(ratio))
+    return view
+
+
+@pytest.fixture(scope="module")
+def aerial() -> AerialFeatures:
+    maps = torch.randn(8, 20, 20, generator=torch.Generator().manual_seed(2))
+    return AerialFeatures(
+        torch.zeros(3, 40, 40), 1.0, torch.nn.functional.normalize(maps, dim=0), 2.0
+    )
+
+
+def _flat(view: GroundView) -> DepthMap:
+    return FlatGround(HEIGHT_M)(view.image, view.camera)
+
+
+def test_it_is_the_evidence_of_the_other_depth(view: GroundView, aerial: AerialFeatures) -> None:
+    by_head = second_opinion(view, _flat(view), aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
+    flat = _flat(view)
+    own = DepthMap(flat.depth, "range", True, flat.valid, "own", levelled=True)
+    by_ground = second_opinion(view, own, aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
+    assert by_head is not None and by_ground is not None
+    cells, _ = ground_cells(view, flat, aerial, RANGE_M)
+    distance = cells.bev.norm(dim=1)
+    far = distance > distance.median()
+    poses = torch.tensor([[*p, 1.0] for p in POSES])
+    for part, found in (
+        (far | ~far, by_ground.whole),
+        (far, by_ground.far),
+        (~far, by_ground.near),
+    ):
+        weight = cells.weight * part
+        dense = DenseEvidence(
+            cells.evidence, cells.bev, cell_size_m=2.0, weights=weight / weight.sum(),
+            temperature=TEMPERATURE,
+        )  # fmt: skip
+        torch.testing.assert_close(found, dense.score(poses), atol=1e-4, rtol=1e-4)
+    assert (by_head.whole - by_ground.whole).abs().max() > 0.1
+    # The third mode lies outside: nothing speaks for or against it.
+    assert float(by_ground.whole[2]) == 0.0 == float(by_head.whole[2])
+
+
+def test_without_a_depth_head_it_is_level_ground(view: GroundView, aerial: AerialFeatures) -> None:
+    assert view.description is not None
+    headless = GroundView(view.image, view.camera, HEIGHT_M, None, view.grid)
+    headless.description = GroundDescription(
+        view.description.descriptors, view.description.weight, None, None
+    )
+    flat = _flat(view)
+    own = DepthMap(flat.depth, "range", True, flat.valid, "own", levelled=True)
+    posterior = _posterior(POSES)
+    found = second_opinion(headless, flat, aerial, RANGE_M, posterior, TEMPERATURE)
+    expected = second_opinion(view, own, aerial, RANGE_M, posterior, TEMPERATURE)
+    assert found is not None and expected is not None
+    torch.testing.assert_close(found.whole, expected.whole)
+
+
+def test_nothing_lifted_is_no_opinion(view: GroundView, aerial: AerialFeatures) -> None:
+    found = second_opinion(view, _flat(view), aerial, (500.0, 600.0), _posterior(POSES), 1.0)
+    assert found is None
+
+
+def test_its_numbers_are_leads_of_the_first_mode() -> None:
+    def told(other: SecondOpinion | None) -> list[float]:
+        found = statistics(
+            _posterior(POSES), source=torch.rand(20, 2) + 3, weights=torch.ones(20),
+            inlier=torch.ones(20, dtype=torch.bool), half_size_m=(20.0, 20.0), other=other,
+        )  # fmt: skip
+        return found.vector()[NAMES.index("other_lead") :].tolist()
+
+    whole, far, near = torch.tensor([[5.0, 2.0, 1.0], [0.0, 30.0, 0.0], [4.0, -3.0, 3.5]])
+    assert told(SecondOpinion(whole, far, near)) == pytest.approx([3.0, math.log(6), -10.0, 0.5])
+    assert told(None) == [0.0] * 4
