@@ -27,8 +27,8 @@ from loc2.training.run import train
 from loc2.training.scene_source import SceneSource
 from loc2.training.start import build_model
 
-VALIDATION = (100_000, 60)
-TRAINING = ((400_000, 1000),)
+VALIDATION = (100_000, 40)
+TRAINING = ((300_000, 400), (300_400, 300))
 """First seeds and numbers of scenes."""
 DEPTH_DIM = 128
 TOLD = "ground_head.net.out."
@@ -44,7 +44,7 @@ def main() -> None:
     log = logging.getLogger("train_default")
     options = SceneOptions(
         textures=arguments.textures,
-        pinhole_share=0.3,
+        pinhole_share=0.25,
         cropped_share=0.3,
         meters_per_pixel=(0.09, 0.18),
         max_offset=0.12,
@@ -82,7 +82,7 @@ def main() -> None:
             bfloat16=True,
         ),
         run=RunConfig(
-            validation_lifts=("own", "flat"), validation_pairs=60, validate_every_epochs=5
+            validation_lifts=("own", "flat"), validation_pairs=40, validate_every_epochs=5
         ),
     )
     model, _ = build_model(config)

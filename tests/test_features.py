@@ -1,5 +1,6 @@
 """The backbone: numeric parity, sizes, precisions, and the two naming schemes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from loc2.errors import WeightsError
 from loc2.features import VARIANTS, VisionTransformer, VitConfig, load_state_dict, load_vit
 from loc2.features.checkpoints import pack
 from loc2.model import Loc2Model, ModelConfig
+from loc2.training.cache import cell_features
+from loc2.training.cells import Cells
 from tests.recipe import recipe_state
+from tests.training_run import invented_cells
 
 FIXTURE = Path(__file__).parent / "fixtures" / "f7_vit.npz"
 TINY = VitConfig(embed_dim=64, depth=2, num_heads=2)
@@ -103,6 +107,23 @@ def test_features_take_the_precision_that_surrounds_them() -> None:
     assert torch.equal(around, asked)
     assert not torch.equal(around, full)
     assert torch.nn.functional.cosine_similarity(around, full).min() > 0.99
+
+
+@pytest.mark.parametrize("bfloat16", [True, False])
+def test_a_cache_holds_features_of_the_precision_it_names(bfloat16: bool) -> None:
+    model = Loc2Model(ModelConfig()).eval()
+    with torch.inference_mode():
+        full = model.features(invented_images().ground[None])[0]
+    kept = cell_features(model, invented_images(), bfloat16).ground
+    assert torch.equal(kept, full) != bfloat16
+    assert torch.nn.functional.cosine_similarity(kept, full, dim=0).min() > 0.99
+
+
+def invented_images() -> Cells:
+    cells = invented_cells(0)
+    generator = torch.Generator().manual_seed(0)
+    ground, aerial = (torch.rand(3, 56, side, generator=generator) for side in (84, 56))
+    return replace(cells, ground=ground, aerial=aerial)
 
 
 def _to_hugging_face(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

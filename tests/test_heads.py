@@ -4,9 +4,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from loc2.cameras import Equirectangular
-from loc2.frames import cell_centers_px
 from loc2.matching import HeadConfig
 from loc2.matching.heads import ColumnAttention, GroundHead
 
@@ -20,11 +19,11 @@ def _range_of(head: GroundHead, features: Tensor) -> Tensor:
     return found[0]
 
 
-def _head(column_heads: int, depth_dim: int = 0, seed: int = 3, parts: int = 1) -> GroundHead:
+def _head(column_heads: int, depth_dim: int = 0, seed: int = 3) -> GroundHead:
     torch.manual_seed(seed)
     config = HeadConfig(
         hidden_dim=16, num_layers=2, descriptor_dim=4, column_heads=column_heads,
-        depth_dim=depth_dim, depth_parts=parts,
+        depth_dim=depth_dim,
     )  # fmt: skip
     head = GroundHead(DIM, config)
     for parameter in head.parameters():
@@ -72,38 +71,13 @@ def test_untrained_attention_changes_nothing(depth_dim: int) -> None:
         torch.testing.assert_close(_range_of(plain, features), _range_of(attending, features))
 
 
-@pytest.mark.parametrize(("depth_dim", "parts"), [(0, 1), (8, 1), (8, 3)])
-def test_the_untrained_depth_is_level_ground(depth_dim: int, parts: int) -> None:
-    config = HeadConfig(
-        hidden_dim=16, descriptor_dim=4, column_heads=4, depth_dim=depth_dim, depth_parts=parts
-    )
-    camera = Equirectangular(COLS, ROWS, 0.0, 0.0, -5.0, -65.0)
-
-    def rays(k: int) -> Tensor:
-        centres = cell_centers_px(k * ROWS, k * COLS, ROWS, COLS)
-        return camera.pixels_to_rays(centres).permute(2, 0, 1)[None]
-
-    told = GroundHead(DIM, config).eval()(torch.randn(1, DIM, ROWS, COLS), rays(1), wrap=True)
-    up_m = 2.0 * told.log_range_ratio.exp() * rays(parts)[:, 2]
-    # Rays between the centres are taken as linear, which bends by a hundredth of a cell.
-    torch.testing.assert_close(up_m, torch.full_like(up_m, -2.0), rtol=0.01, atol=0)
-    at_cells = told.cell_depth()[0]
-    torch.testing.assert_close(
-        2.0 * at_cells.exp() * -rays(1)[:, 2], torch.full((1, ROWS, COLS), 2.0)
-    )
-
-
-def test_parts_of_cells_have_depths_of_their_own() -> None:
-    head = _head(4, 8, parts=3)
-    told = _range_of(head, torch.randn(1, DIM, ROWS, COLS))
-    assert told.shape == (3 * ROWS, 3 * COLS)
-    blocks = told.unfold(0, 3, 3).unfold(1, 3, 3).flatten(2)
-    assert (blocks.std(-1) > 0.1).float().mean() > 0.9
-
-
-def test_parts_need_a_network_for_depth() -> None:
-    with pytest.raises(ValidationError, match="depth_dim"):
-        HeadConfig(depth_parts=3)
+@pytest.mark.parametrize("depth_dim", [0, 8])
+def test_the_untrained_depth_is_level_ground(depth_dim: int) -> None:
+    config = HeadConfig(hidden_dim=16, descriptor_dim=4, column_heads=4, depth_dim=depth_dim)
+    rays = normalize(torch.tensor([0.3, 1.0, -0.5])[None, :, None, None].expand(1, 3, ROWS, COLS))
+    told = GroundHead(DIM, config).eval()(torch.randn(1, DIM, ROWS, COLS), rays, wrap=True)
+    range_m = 2.0 * told.log_range_ratio.exp()
+    torch.testing.assert_close(range_m * -rays[:, 2], torch.full((1, ROWS, COLS), 2.0))
 
 
 def test_channels_must_split_into_the_heads() -> None:

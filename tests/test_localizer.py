@@ -152,6 +152,8 @@ def test_the_confidence_of_the_default_weights_is_fitted(
     assert model.calibrated and "generated scenes" in model.fitted_on
     answer = localizer.localize(pair_files.ground, pair_files.aerial, meters_per_pixel=0.2)
     assert answer.statistics is not None
+    assert answer.statistics.other_evidence > 0  # the depth head was asked, too
+    assert answer.timings_s["second opinion"] > 0
     assert answer.confidence == pytest.approx(model.confidence(answer.statistics))
     assert answer.radius_90_m == pytest.approx(model.radius_m(answer.statistics))
     assert answer.abstains == (answer.confidence < model.abstain_below)

@@ -13,6 +13,7 @@ import pytest
 
 from loc2.model import packaged_weights
 from loc2.published.model import read_metadata
+from loc2.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_MB = 48
@@ -56,6 +57,8 @@ def test_weights_say_how_they_were_made_and_not_where() -> None:
     metadata = read_metadata(packaged_weights("default"))
     for key in ("licence", "recipe", "training_data", "training_config", "depth_training_config"):
         assert metadata[key]
+    for key in ("training_config", "depth_training_config"):
+        TrainConfig.model_validate_json(metadata[key])
     for key, text in metadata.items():
         assert not re.search(r"(?:^|[\"'\s])/\w", text), f"{key} names a place on a machine"
 

@@ -35,9 +35,11 @@ def _posterior(poses: list[tuple[float, float, float]]) -> PosePosterior:
 @pytest.fixture(scope="module")
 def view() -> GroundView:
     with torch.device("meta"):
-        model = Loc2Model(ModelConfig(panorama_cell_deg=15.0))
-    camera = Equirectangular(192, 96)
-    image = torch.rand(3, 96, 192, generator=torch.Generator().manual_seed(0))
+        model = Loc2Model(
+            ModelConfig(panorama_cell_deg=15.0, panorama_top_deg=30.0, panorama_bottom_deg=-60.0)
+        )
+    camera = Equirectangular(216, 108)  # 9 pixels a cell: one of them lies at the centre
+    image = torch.rand(3, 108, 216, generator=torch.Generator().manual_seed(0))
     grid = model.ground_grid(image, camera)
     view = GroundView(image, camera, HEIGHT_M, None, grid)
     rows, cols = grid.camera.height, grid.camera.width
@@ -64,45 +66,46 @@ def _flat(view: GroundView) -> DepthMap:
     return FlatGround(HEIGHT_M)(view.image, view.camera)
 
 
-def test_it_is_the_evidence_of_the_other_depth(view: GroundView, aerial: AerialFeatures) -> None:
-    by_head = second_opinion(view, _flat(view), aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
+def _by_head(view: GroundView) -> DepthMap:
+    """Level ground at half its range, which is what the head says."""
     flat = _flat(view)
-    own = DepthMap(flat.depth, "range", True, flat.valid, "own", levelled=True)
-    by_ground = second_opinion(view, own, aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
-    assert by_head is not None and by_ground is not None
-    cells, _ = ground_cells(view, flat, aerial, RANGE_M)
+    return DepthMap(flat.depth / 2, "range", True, flat.valid, "own", levelled=True)
+
+
+@pytest.mark.parametrize("asked", ["flat", "own"])
+def test_it_is_the_evidence_of_the_other_depth(
+    asked: str, view: GroundView, aerial: AerialFeatures
+) -> None:
+    answered, other = _flat(view), _by_head(view)
+    if asked == "own":
+        answered, other = other, answered
+    found = second_opinion(view, answered, aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
+    assert found is not None
+    cells, _ = ground_cells(view, other, aerial, RANGE_M)
     distance = cells.bev.norm(dim=1)
-    far = distance > distance.median()
+    far = distance > 1.001 * distance.median()
     poses = torch.tensor([[*p, 1.0] for p in POSES])
-    for part, found in (
-        (far | ~far, by_ground.whole),
-        (far, by_ground.far),
-        (~far, by_ground.near),
-    ):
+    for part, mine in ((far | ~far, found.whole), (far, found.far), (~far, found.near)):
         weight = cells.weight * part
         dense = DenseEvidence(
             cells.evidence, cells.bev, cell_size_m=2.0, weights=weight / weight.sum(),
             temperature=TEMPERATURE,
         )  # fmt: skip
-        torch.testing.assert_close(found, dense.score(poses), atol=1e-4, rtol=1e-4)
-    assert (by_head.whole - by_ground.whole).abs().max() > 0.1
+        torch.testing.assert_close(mine, dense.score(poses), atol=1e-3, rtol=1e-3)
     # The third mode lies outside: nothing speaks for or against it.
-    assert float(by_ground.whole[2]) == 0.0 == float(by_head.whole[2])
+    assert float(found.whole[2]) == 0.0
+    assert found.whole[:2].abs().min() > 0.1
 
 
-def test_without_a_depth_head_it_is_level_ground(view: GroundView, aerial: AerialFeatures) -> None:
+def test_without_a_depth_head_there_is_no_other_way(
+    view: GroundView, aerial: AerialFeatures
+) -> None:
     assert view.description is not None
     headless = GroundView(view.image, view.camera, HEIGHT_M, None, view.grid)
     headless.description = GroundDescription(
         view.description.descriptors, view.description.weight, None, None
     )
-    flat = _flat(view)
-    own = DepthMap(flat.depth, "range", True, flat.valid, "own", levelled=True)
-    posterior = _posterior(POSES)
-    found = second_opinion(headless, flat, aerial, RANGE_M, posterior, TEMPERATURE)
-    expected = second_opinion(view, own, aerial, RANGE_M, posterior, TEMPERATURE)
-    assert found is not None and expected is not None
-    torch.testing.assert_close(found.whole, expected.whole)
+    assert second_opinion(headless, _flat(view), aerial, RANGE_M, _posterior(POSES), 1.0) is None
 
 
 def test_nothing_lifted_is_no_opinion(view: GroundView, aerial: AerialFeatures) -> None:

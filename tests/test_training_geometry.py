@@ -1,7 +1,6 @@
 """Cells and their augmentation: true points stay on their aerial cells whatever is done."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from loc2.cameras import Equirectangular, Pinhole
 from loc2.depth import DepthMap, FlatGround
 from loc2.errors import InputError
 from loc2.frames import Pose, local_to_aerial
-from loc2.matching.heads import FINE
 from loc2.model import Loc2Model, ModelConfig
 from loc2.training.augment import (
     AugmentConfig,
@@ -71,22 +69,6 @@ def test_turns_and_mirrors_keep_the_truth(seed: int, columns: int, quarters: int
     # Level ground, seen along the rays.
     lifted = batch.rays * (2.0 / -batch.rays[:, 2:])
     torch.testing.assert_close(lifted, batch.points_m, atol=1e-4, rtol=1e-4)
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**31))
-def test_ranges_of_parts_follow_their_cells(seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    batch = _batch()
-    points_m = batch.points_m * (0.5 + torch.rand(batch.rays[:, :1].shape, generator=generator))
-    fine = points_m.norm(dim=1).repeat_interleave(FINE, 1).repeat_interleave(FINE, 2)
-    batch = replace(batch, points_m=points_m, fine_range_m=fine)
-    batch = augment(batch, AugmentConfig(narrow=0.5), generator)
-    assert batch.fine_range_m is not None
-    rows, cols = batch.ground_shape
-    assert batch.fine_range_m.shape == (3, FINE * rows, FINE * cols)
-    centres = batch.fine_range_m[:, 1::FINE, 1::FINE]
-    torch.testing.assert_close(centres, batch.points_m.norm(dim=1))
 
 
 def test_crops_and_cuts_keep_the_truth() -> None:
@@ -172,10 +154,6 @@ def test_cells_of_a_pair_lift_exactly(model: Loc2Model, camera: Equirectangular 
     exact = FlatGround(2.0, 30.0)(torch.zeros(3, fine.height, fine.width), fine)
     cells = make_cells(model, _pair(camera, depth=exact))
     assert bool(cells.exact) and cells.has_depth.any()
-    assert cells.fine_range_m is not None
-    centres = cells.fine_range_m[1::FINE, 1::FINE]
-    assert torch.equal(centres > 0, cells.has_depth)
-    torch.testing.assert_close(centres, cells.points_m.norm(dim=0), atol=0.05, rtol=0.01)
     up = cells.points_m[2][cells.has_depth]
     torch.testing.assert_close(up, torch.full_like(up, -2.0), atol=0.03, rtol=0)
     rays = torch.nn.functional.normalize(cells.points_m, dim=0)[:, cells.has_depth]

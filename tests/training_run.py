@@ -14,7 +14,6 @@ from loc2.errors import InputError
 from loc2.features import VARIANTS, VitConfig
 from loc2.frames import aerial_m_to_px, cell_centers_px, local_to_aerial
 from loc2.matching import HeadConfig
-from loc2.matching.heads import FINE
 from loc2.model import Loc2Model, ModelConfig
 from loc2.training.augment import AugmentConfig
 from loc2.training.cells import Cells
@@ -45,7 +44,6 @@ def invented_cells(index: int) -> Cells:
     ground = sample_bilinear(aerial[None], at[None])[0].reshape(DIM, ROWS, COLS)
     ground = ground + 0.02 * torch.randn(ground.shape, generator=generator)
     everywhere = torch.ones(ROWS, COLS, dtype=torch.bool)
-    parts = camera.pixels_to_rays(cell_centers_px(FINE * ROWS, FINE * COLS, ROWS, COLS))
     return Cells(
         ids=(f"invented_{index}",),
         wrap=True,
@@ -60,7 +58,6 @@ def invented_cells(index: int) -> Cells:
         camera_height_m=torch.tensor(2.0),
         position_m=position,
         heading_deg=heading,
-        fine_range_m=2.0 / -parts[..., 2],
     )
 
 

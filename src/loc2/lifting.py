@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loc2.depth import DepthMap, FlatGround, implied_camera_height, lift_pixels
-from loc2.depth.own import spread_head
+from loc2.depth import DepthMap, implied_camera_height, lift_pixels
 from loc2.errors import InputError
 from loc2.localization import GroundCells, Heatmap
 from loc2.matching import evidence_map
@@ -53,23 +52,39 @@ def ground_cells(
                 "depth: relative, and too little ground is seen to find its scale; "
                 "a photo that shows the ground below the horizon is needed"
             )
-    distance_m = points[:, :2].norm(dim=1) * unit_m
-    valid &= (distance_m >= range_m[0]) & (distance_m <= range_m[1])
-    if not valid.any():
+    cells = _compared(ground, points, valid, unit_m, aerial, range_m)
+    if cells is None:
         raise InputError("depth: no part of the ground image has a usable depth")
+    return cells, unit_m
+
+
+def _compared(
+    ground: GroundView,
+    points: Tensor,
+    valid: Tensor,
+    unit_m: float,
+    aerial: AerialFeatures,
+    range_m: tuple[float, float],
+) -> GroundCells | None:
+    """Compare the lifted cells that are valid and in range with every aerial cell, if any."""
+    description, grid = ground.description, ground.grid
+    assert description is not None and grid is not None
+    distance_m = points[:, :2].norm(dim=1) * unit_m
+    valid = valid & (distance_m >= range_m[0]) & (distance_m <= range_m[1])
+    if not valid.any():
+        return None
     device = description.descriptors.device
     descriptors = description.descriptors[0].flatten(1).T[valid.to(device)]
     seen = None if aerial.seen is None else aerial.seen.to(device)
     evidence = evidence_map(descriptors, aerial.descriptors, seen)
     weight = description.weight[0].flatten()[valid.to(device)]
-    cells = GroundCells(
-        ground_px=uv_px[valid],
+    return GroundCells(
+        ground_px=grid.cell_pixels(ground.camera.width).reshape(-1, 2)[valid],
         bev=points[valid][:, :2],
         weight=(weight / weight.sum()).cpu(),
         evidence=evidence.cpu(),
         cell_size_m=aerial.cell_size_m,
     )
-    return cells, unit_m
 
 
 def second_opinion(
@@ -82,8 +97,7 @@ def second_opinion(
 ) -> SecondOpinion | None:
     """Weigh a posterior's modes by cells that are lifted in another way than for the answer.
 
-    That is by the depth head, or by level ground where the answer rests on the head or there is
-    none.
+    That is by the depth head, or by level ground where the answer rests on the head.
 
     Args:
         ground: the ground image, described.
@@ -94,27 +108,30 @@ def second_opinion(
         temperature: divides the evidence.
 
     Returns:
-        The evidence for each mode; None where the other way lifts no cell.
+        The evidence for each mode; None where there is no other way, or it lifts no cell.
     """
-    assert ground.description is not None and ground.grid is not None
-    other = None
-    if depth_map.source != "own":
-        other = spread_head(ground.description, ground.grid, ground.camera, ground.height_m)
-    if other is None:
-        other = FlatGround(ground.height_m)(ground.image, ground.camera)
-    try:
-        cells, unit_m = ground_cells(ground, other, aerial, range_m)
-    except InputError:
+    description, grid = ground.description, ground.grid
+    assert description is not None and grid is not None
+    rays = grid.cell_rays().flatten(1).T
+    if depth_map.source == "own":
+        distance_m, valid = ground.height_m / (-rays[:, 2]).clamp_min(1e-3), rays[:, 2] < 0
+    elif description.log_range_ratio is not None and description.valid_logit is not None:
+        ratio, logit = description.log_range_ratio[0], description.valid_logit[0]
+        distance_m = ground.height_m * ratio.float().cpu().exp().flatten()
+        valid = logit.cpu().flatten() > 0
+    else:
         return None
-    bev_m = cells.bev * unit_m
-    _, rows, cols = cells.evidence.shape
-    half_m = (cols * cells.cell_size_m / 2, rows * cells.cell_size_m / 2)
+    cells = _compared(ground, rays * distance_m[:, None], valid, 1.0, aerial, range_m)
+    if cells is None:
+        return None
     poses = torch.tensor(
         [(m.pose.east_m, m.pose.north_m, m.pose.heading_deg, 1.0) for m in posterior.modes]
     )
-    found = evidence_under(cells.evidence.float(), bev_m, poses, half_m) / temperature
-    distance_m = bev_m.norm(dim=1)
-    far = distance_m > distance_m.median()
+    evidence = cells.evidence.float()
+    found = evidence_under(evidence, cells.bev, poses, cells.half_size_m) / temperature
+    distance_m = cells.bev.norm(dim=1)
+    # A row of level ground lies at one distance, up to rounding: it is not to be split by that.
+    far = distance_m > 1.001 * distance_m.median()
 
     def mean(weight: Tensor) -> Tensor:
         return (weight / weight.sum().clamp_min(1e-9)) @ found
@@ -124,8 +141,7 @@ def second_opinion(
 
 def heatmap_of(posterior: PosePosterior, cells: GroundCells) -> Heatmap:
     """Return the marginals of a posterior over the window of the cells."""
-    _, rows, cols = cells.evidence.shape
-    half_m = (cols * cells.cell_size_m / 2, rows * cells.cell_size_m / 2)
+    half_m = cells.half_size_m
     bins = (round(2 * half_m[1] / _HEATMAP_STEP_M), round(2 * half_m[0] / _HEATMAP_STEP_M))
     position = posterior.heatmap(max(bins[0], 1), max(bins[1], 1), half_m)
     step_deg = 360.0 / _HEADING_BINS

@@ -75,6 +75,12 @@ class GroundCells:
     cell_size_m: float
     temperature: float = 0.1
 
+    @property
+    def half_size_m(self) -> tuple[float, float]:
+        """Half the aerial grid's extent towards east and north, metres."""
+        _, rows, cols = self.evidence.shape
+        return cols * self.cell_size_m / 2, rows * self.cell_size_m / 2
+
 
 @dataclass(frozen=True)
 class Heatmap:

@@ -467,6 +467,10 @@ class Localizer:
         matches = explaining_matches(
             cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
         )
+        with timed(timings, "second opinion"):
+            other = second_opinion(
+                ground, depth_map, aerial, range_m, posterior, self.model.config.vote_temperature
+            )
         judged_by = statistics(
             posterior,
             source=cells.bev * unit_m,
@@ -476,9 +480,7 @@ class Localizer:
                 width_px * aerial.meters_per_pixel / 2,
                 height_px * aerial.meters_per_pixel / 2,
             ),
-            other=second_opinion(
-                ground, depth_map, aerial, range_m, posterior, self.model.config.vote_temperature
-            ),
+            other=other,
         )
         return Found(
             posterior,

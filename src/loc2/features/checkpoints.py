@@ -96,7 +96,7 @@ def unpack(stored: dict[str, Tensor], label: str) -> dict[str, Tensor]:
         if tensor.dtype != torch.int8:
             continue
         scale = state.pop(name + _SCALE, None)
-        if scale is None or scale.shape != tensor.shape[:1]:
+        if scale is None or tensor.ndim != 2 or scale.shape != tensor.shape[:1]:
             raise WeightsError(f"{label}: {name} is stored in 8 bits without a scale for each row")
         state[name] = tensor.float() * scale.float()[:, None]
     return state

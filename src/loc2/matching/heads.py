@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
-
-FINE = 3
-"""Parts of a cell across and down where depth is told more finely than by the cell."""
 
 
 class HeadConfig(BaseModel):
@@ -27,8 +24,6 @@ class HeadConfig(BaseModel):
             lies further down the same column than 3x3 layers see.
         depth_dim: channels of a network of its own for depth, with such an attention before every
             layer; 0 lets the network of the ground descriptors tell depth too.
-        depth_parts: parts of a cell across and down whose depth that network tells one by one: a
-            cell of 5 degrees often holds a tree and what lies behind it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,15 +34,12 @@ class HeadConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     column_heads: int = Field(default=0, ge=0)
     depth_dim: int = Field(default=0, ge=0)
-    depth_parts: Literal[1, 3] = 1
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         for name in ("hidden_dim", "depth_dim"):
             if self.column_heads and getattr(self, name) % self.column_heads:
                 raise ValueError(f"{name} must be a multiple of column_heads")
-        if self.depth_parts > 1 and not self.depth_dim:
-            raise ValueError("depth_parts needs a network of its own: give depth_dim")
         return self
 
 
@@ -58,24 +50,15 @@ class GroundDescription:
     Attributes:
         descriptors: (B, D, h, w) unit descriptors.
         weight: (B, h, w) positive weight of a cell in the alignment.
-        log_range_ratio: (B, kh, kw) natural logarithm of range over camera height, for each of
-            the k x k parts of a cell (k is 1 or ``FINE``), or None where the model has no depth of
-            its own.
-        valid_logit: (B, kh, kw) logit of "has depth: neither sky nor the own vehicle", or None.
+        log_range_ratio: (B, h, w) natural logarithm of range over camera height, or None where
+            the model has no depth of its own.
+        valid_logit: (B, h, w) logit of "has depth: neither sky nor the own vehicle", or None.
     """
 
     descriptors: Tensor
     weight: Tensor
     log_range_ratio: Tensor | None
     valid_logit: Tensor | None
-
-    def cell_depth(self) -> tuple[Tensor, Tensor] | None:
-        """Return the (B, h, w) log range ratio and validity logit of the cells' centres."""
-        if self.log_range_ratio is None or self.valid_logit is None:
-            return None
-        parts = self.log_range_ratio.shape[-1] // self.weight.shape[-1]
-        centre = (..., slice(parts // 2, None, parts), slice(parts // 2, None, parts))
-        return self.log_range_ratio[centre], self.valid_logit[centre]
 
 
 class _ResidualLayer(nn.Module):
@@ -205,13 +188,11 @@ class GroundHead(nn.Module):
             feature_dim + 3, told, config, config.descriptor_dim, config.hidden_dim, columns=1
         )
         self.depth_net: ResidualConvHead | None = None
-        self.depth_parts = config.depth_parts
         if config.depth_dim:
-            told = 2 * config.depth_parts**2
             self.depth_net = ResidualConvHead(
-                feature_dim + 3, told, config, told, config.depth_dim, columns=config.num_layers
+                feature_dim + 3, 2, config, 2, config.depth_dim, columns=config.num_layers
             )
-            self.depth_net.set_projection(torch.zeros(told, 0))
+            self.depth_net.set_projection(torch.zeros(2, 0))
 
     def forward(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
         """Describe the cells of a ground image.
@@ -225,10 +206,8 @@ class GroundHead(nn.Module):
         out = self.net(seen, wrap)
         dim = self.descriptor_dim
         depth = out[:, dim + 1 :] if self.depth_net is None else self.depth_net(seen, wrap)
-        depth = functional.pixel_shuffle(depth, self.depth_parts)
         # The flat ground's range is the base of the depth: what is learned is the deviation.
-        up = _parts(rays[:, 2], self.depth_parts)
-        flat = -torch.log((-up).clamp_min(0.02))
+        flat = -torch.log((-rays[:, 2]).clamp_min(0.02))
         return GroundDescription(
             descriptors=functional.normalize(out[:, :dim], dim=1),
             weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
@@ -236,21 +215,3 @@ class GroundHead(nn.Module):
             # Valid to start with: the untrained depth is level ground, not nothing.
             valid_logit=depth[:, 1] + 1.0,
         )
-
-
-def _parts(values: Tensor, parts: int) -> Tensor:
-    """Go from cell centres to the centres of parts x parts parts of each, linearly, beyond too.
-
-    Args:
-        values: (B, h, w).
-        parts: across and down, an odd number.
-    """
-    for dim in (1, 2):
-        if values.shape[dim] > 1:
-            (slope,) = torch.gradient(values, dim=dim)
-        else:
-            slope = torch.zeros_like(values)
-        steps = (torch.arange(parts) - parts // 2) / parts
-        values = torch.stack([values + float(step) * slope for step in steps], dim + 1)
-        values = values.flatten(dim, dim + 1)
-    return values

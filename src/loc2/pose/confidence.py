@@ -47,9 +47,10 @@ class Statistics:
         range_spread: standard deviation of the logarithm of the inliers' distances.
         inside: share of the matches' weight that the pose puts inside the window.
         searched: logarithm of the number of poses that were possible.
-        other_lead: lead over the best other mode, in units of the posterior's exponent, of the
-            evidence lifted in another way (see :class:`SecondOpinion`); between -10 and 10.
-        other_evidence: that evidence itself, logarithm.
+        other_lead: lead over the best other mode (over chance, where there is no other), in units
+            of the posterior's exponent, of the evidence lifted in another way (see
+            :class:`SecondOpinion`); between -10 and 10. This and the next three are 0 without one.
+        other_evidence: that evidence itself; logarithm.
         other_far_lead: the lead by the farther half of the points alone.
         other_near_lead: the lead by the nearer half of the points alone.
     """
@@ -68,10 +69,10 @@ class Statistics:
     range_spread: float
     inside: float
     searched: float
-    other_lead: float = 0.0
-    other_evidence: float = 0.0
-    other_far_lead: float = 0.0
-    other_near_lead: float = 0.0
+    other_lead: float
+    other_evidence: float
+    other_far_lead: float
+    other_near_lead: float
 
     def vector(self) -> Tensor:
         """Return the numbers in the order of the fields, float64."""
@@ -167,11 +168,16 @@ def statistics(
         range_spread=float(((agreeing @ (log_range - mean).square()) / agreed).sqrt()),
         inside=float((weights * within).sum() / total),
         searched=math.log(max(posterior.searched, 1)),
-        **({} if other is None else _other(other)),
+        **_other(other),
     )
 
 
-def _other(other: SecondOpinion) -> dict[str, float]:
+def _other(other: SecondOpinion | None) -> dict[str, float]:
+    if other is None:
+        return dict.fromkeys(
+            ("other_lead", "other_evidence", "other_far_lead", "other_near_lead"), 0.0
+        )
+
     def lead(evidence: Tensor) -> float:
         rivals = float(evidence[1:].max()) if len(evidence) > 1 else 0.0
         return min(max(float(evidence[0]) - rivals, -10.0), 10.0)

@@ -7,7 +7,6 @@ augmentations serve cached features too. All randomness comes from a generator t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from loc2.frames import heading_to_rotation
-from loc2.matching.heads import FINE
 from loc2.training.cells import Cells
 
 
@@ -90,13 +88,8 @@ def roll_ground(cells: Cells, columns: Tensor) -> Cells:
         points_m=turned(cells.points_m),
         has_depth=_roll(cells.has_depth, columns, 1),
         visible=_roll(cells.visible, columns, 1),
-        fine_range_m=_if_known(cells.fine_range_m, lambda fine: _roll(fine, columns, FINE)),
         heading_deg=torch.remainder(cells.heading_deg - turn_deg, 360.0),
     )
-
-
-def _if_known(values: Tensor | None, change: Callable[[Tensor], Tensor]) -> Tensor | None:
-    return None if values is None else change(values)
 
 
 def _roll(maps: Tensor, columns: Tensor, per_cell: int) -> Tensor:
@@ -145,7 +138,6 @@ def mirror(cells: Cells, chosen: Tensor) -> Cells:
         points_m=flipped(cells.points_m) * across,
         has_depth=flipped(cells.has_depth),
         visible=flipped(cells.visible),
-        fine_range_m=_if_known(cells.fine_range_m, flipped),
         position_m=cells.position_m * across[:, :2, 0, 0],
         heading_deg=torch.remainder(cells.heading_deg * sign, 360.0),
     )
@@ -217,9 +209,6 @@ def cut_columns(cells: Cells, first: int, count: int) -> Cells:
         points_m=cells.points_m[..., kept],
         has_depth=cells.has_depth[..., kept],
         visible=cells.visible[..., kept],
-        fine_range_m=_if_known(
-            cells.fine_range_m, lambda fine: fine[..., FINE * first : FINE * (first + count)]
-        ),
     )
 
 

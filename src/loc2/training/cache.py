@@ -82,7 +82,7 @@ def weights_checksum(model: CellModel) -> str:
 def cache_key(model: CellModel, source: PairSource, config: CacheConfig) -> str:
     """Return a key over everything that decides the cache's content."""
     record = {
-        "version": 3,
+        "version": 2,
         "weights": weights_checksum(model),
         "grids": _grid_settings(model),
         "source": source.fingerprint,
@@ -208,7 +208,7 @@ def _write_shard(
             record = {"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)}
             samples.append(record)
             for field, tensor in cells.tensors().items():
-                half = field in ("ground", "aerial", "fine_range_m")
+                half = field in ("ground", "aerial")
                 tensors[f"{number}/{field}"] = (tensor.half() if half else tensor).contiguous()
     header = {"samples": samples, "failed": failed}
     partial = path.with_suffix(".partial")
@@ -333,10 +333,7 @@ class FeatureCache:
                 self._open[entry.shard] = safe_open(path, framework="pt")
             file = self._open[entry.shard]
             names = [n for n in Cells.__dataclass_fields__ if n not in ("ids", "wrap")]
-            stored = {name: f"{entry.number}/{name}" for name in names}
-            if stored["fine_range_m"] not in file.keys():  # noqa: SIM118  # no mapping
-                del stored["fine_range_m"]
-            tensors = {name: file.get_tensor(key) for name, key in stored.items()}
+            tensors = {name: file.get_tensor(f"{entry.number}/{name}") for name in names}
         except (SafetensorError, OSError) as error:
             raise InputError(
                 f"{path}: damaged feature cache; delete this file and build again"

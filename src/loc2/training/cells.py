@@ -13,7 +13,6 @@ from loc2.depth import DepthMap, FlatGround, lift_cells
 from loc2.depth.base import implied_camera_height
 from loc2.errors import InputError
 from loc2.frames import cell_centers_px
-from loc2.matching.heads import FINE
 from loc2.model import GroundGrid, Loc2Model
 from loc2.training.pairs import TrainingPair
 
@@ -40,8 +39,6 @@ class Cells:
         camera_height_m: () height of the camera above the ground, metres.
         position_m: (2,) true position (east_m, north_m).
         heading_deg: () true heading.
-        fine_range_m: (3 gh, 3 gw) range of the ninth parts of the ground cells, metres, zero where
-            it is not known; None for networks without depth of their own.
     """
 
     ids: tuple[str, ...]
@@ -57,7 +54,6 @@ class Cells:
     camera_height_m: Tensor
     position_m: Tensor
     heading_deg: Tensor
-    fine_range_m: Tensor | None = None
 
     @property
     def ground_shape(self) -> tuple[int, int]:
@@ -97,7 +93,7 @@ def batch_of(cells: Cells) -> Cells:
 
 def join_cells(batches: Sequence[Cells]) -> Cells:
     """Join batches to one; all grids must have the same size."""
-    names = set.intersection(*(set(batch.tensors()) for batch in batches))
+    names = batches[0].tensors()
     joined = {name: torch.cat([getattr(b, name) for b in batches]) for name in names}
     ids = tuple(name for batch in batches for name in batch.ids)
     return Cells(ids=ids, wrap=batches[0].wrap, **joined)
@@ -123,15 +119,13 @@ def make_cells(model: Loc2Model, pair: TrainingPair) -> Cells:
     else:
         depth_map = _crop_depth(depth_map, pair, grid)
     points_m, has_depth = lift_cells(depth_map, grid.camera, rows, cols)
-    fine_m, has_fine = lift_cells(depth_map, grid.camera, FINE * rows, FINE * cols)
     if not depth_map.metric:
         implied = implied_camera_height(points_m.reshape(-1, 3), has_depth.flatten())
         if implied is None:
             raise InputError(
                 f"depth of {pair.id}: relative, and too little ground is seen to find its scale"
             )
-        scale = pair.camera_height_m / implied
-        points_m, fine_m = points_m * scale, fine_m * scale
+        points_m = points_m * (pair.camera_height_m / implied)
     visible = torch.ones_like(has_depth)
     if pair.visible_from_above is not None:
         shown = _crop_rows(pair.visible_from_above, pair.ground.shape[-2], grid)
@@ -151,7 +145,6 @@ def make_cells(model: Loc2Model, pair: TrainingPair) -> Cells:
         camera_height_m=torch.tensor(pair.camera_height_m),
         position_m=torch.tensor([pair.pose.east_m, pair.pose.north_m]),
         heading_deg=torch.tensor(pair.pose.heading_deg),
-        fine_range_m=fine_m.norm(dim=-1) * has_fine,
     )
 
 

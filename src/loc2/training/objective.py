@@ -11,7 +11,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from loc2.errors import InputError
 from loc2.frames import local_to_aerial
 from loc2.matching import GroundDescription, evidence_map
 from loc2.model import Loc2Model, save_model
@@ -140,7 +139,8 @@ class Objective(Trainable):
             ground_features = ground_features.contiguous(memory_format=layout)
             aerial_features = aerial_features.contiguous(memory_format=layout)
             description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
-            aerial = self.model.describe_aerial(aerial_features).float()
+            matched = bool(self.config.correspondence or self.config.voting)
+            aerial = self.model.describe_aerial(aerial_features).float() if matched else None
         return self._losses(cells, description, aerial, generator)
 
     def localize(self, cells: Cells, lift: str) -> ValidationErrors:
@@ -166,11 +166,11 @@ class Objective(Trainable):
         self,
         cells: Cells,
         description: GroundDescription,
-        aerial: Tensor,
+        aerial: Tensor | None,
         generator: torch.Generator,
     ) -> dict[str, Tensor]:
         config = self.config
-        total = torch.zeros(len(cells.ids), device=aerial.device)
+        total = torch.zeros(len(cells.ids), device=cells.rays.device)
         parts: dict[str, Tensor] = {}
 
         def add(name: str, factor: float, values: Tensor) -> None:
@@ -178,28 +178,24 @@ class Objective(Trainable):
             parts[name] = values
             total = total + factor * values
 
-        if config.correspondence:
+        if aerial is not None and config.correspondence:
             add(
                 "correspondence",
                 config.correspondence,
                 self._correspondence(cells, description, aerial, generator),
             )
-        if config.voting:
+        if aerial is not None and config.voting:
             scores = self._pose_scores(cells, description, aerial, generator)
             add("voting", config.voting, voting_loss(scores, self.sharpness))
             parts["pose_accuracy"] = (scores.argmax(1) == 0).float()
         if description.log_range_ratio is not None and description.valid_logit is not None:
-            distance, has_depth = cells.points_m.norm(dim=1), cells.has_depth
-            if description.log_range_ratio.shape != distance.shape:
-                if cells.fine_range_m is None:
-                    raise InputError("depth_parts: this feature cache knows whole cells only")
-                distance, has_depth = cells.fine_range_m, cells.fine_range_m > 0
-            known = has_depth & cells.exact[:, None, None]
+            distance = cells.points_m.norm(dim=1)
+            known = cells.has_depth & cells.exact[:, None, None]
             known = known & (distance < config.depth_limit_m)
             truth = torch.log(distance.clamp_min(0.1) / cells.camera_height_m[:, None, None])
             predicted = description.log_range_ratio.float()
             add("depth", config.depth, depth_loss(predicted, truth, known))
-            entropy = validity_loss(description.valid_logit.float(), has_depth)
+            entropy = validity_loss(description.valid_logit.float(), cells.has_depth)
             add("validity", config.validity, entropy * cells.exact)
         return {"loss": total, **parts}
 
@@ -292,12 +288,11 @@ class Objective(Trainable):
         points = torch.where(exact[:, None], cells.points_m, points)
         valid = torch.where(exact, cells.has_depth, valid)
         own = (draw >= config.bev_flat + config.bev_exact).to(device)[:, None, None]
-        by_head = description.cell_depth()
-        if by_head is not None:
-            ratio = by_head[0].detach().float().clamp(-2.0, 6.0).exp()
+        if description.log_range_ratio is not None and description.valid_logit is not None:
+            ratio = description.log_range_ratio.detach().float().clamp(-2.0, 6.0).exp()
             by_model = cells.rays * (height[:, None, None] * ratio)[:, None]
             points = torch.where(own[:, None], by_model, points)
-            valid = torch.where(own, by_head[1].detach() > 0, valid)
+            valid = torch.where(own, description.valid_logit.detach() > 0, valid)
         bev_m = points[:, :2].flatten(2).transpose(1, 2)
         distance = bev_m.norm(dim=-1)
         in_range = (distance >= limits.min_range_m) & (distance <= limits.max_range_m)

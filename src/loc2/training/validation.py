@@ -84,21 +84,21 @@ def _lift(cells: Cells, description: GroundDescription, lift: str) -> tuple[Tens
     if lift == "exact":
         return cells.points_m, cells.has_depth
     height = cells.camera_height_m[:, None, None]
-    by_head = description.cell_depth()
-    if lift == "own" and by_head is not None:
-        distance = height * by_head[0].float().exp()
-        return cells.rays * distance[:, None], by_head[1] > 0
+    known = description.log_range_ratio is not None and description.valid_logit is not None
+    if lift == "own" and known:
+        assert description.log_range_ratio is not None and description.valid_logit is not None
+        distance = height * description.log_range_ratio.float().exp()
+        return cells.rays * distance[:, None], description.valid_logit > 0
     down = -cells.rays[:, 2]
     return cells.rays * (height / down.clamp_min(1e-3))[:, None], down > 0
 
 
 def _depth_error(cells: Cells, description: GroundDescription) -> float | None:
-    by_head = description.cell_depth()
-    if by_head is None or not bool(cells.exact[0]):
+    if description.log_range_ratio is None or not bool(cells.exact[0]):
         return None
     known = cells.has_depth[0]
     truth = cells.points_m[0].norm(dim=0)[known] / cells.camera_height_m[0]
-    difference = by_head[0][0].float()[known] - truth.clamp_min(0.05).log()
+    difference = description.log_range_ratio[0].float()[known] - truth.clamp_min(0.05).log()
     return float((difference - difference.median()).abs().mean()) if len(difference) else None
 
 
