@@ -103,6 +103,13 @@ def test_the_fit_is_calibrated_on_new_data() -> None:
     assert model.abstains(0.4) and not model.abstains(0.6)
 
 
+def test_statistics_that_tell_nothing_are_left_out() -> None:
+    model = fit_confidence(*drawn(800, 3), fitted_on="synthetic")
+    assert {NAMES[0], NAMES[2]} <= set(model.names)
+    assert len(model.names) <= len(NAMES) // 2
+    assert len(model.names) == len(model.coefficients) == len(model.radius_coefficients)
+
+
 def test_places_stay_in_one_fold() -> None:
     """The same sample fifty times is one place: the penalty cannot profit from copies."""
     found, correct, error = drawn(40, 2)

@@ -306,7 +306,8 @@ def fit_confidence(
 ) -> ConfidenceModel:
     """Fit the model; judge it on other data.
 
-    The penalty of the logistic model is chosen by five-fold cross-validation. The radius is split
+    The penalty of the logistic model is chosen by five-fold cross-validation, and statistics are
+    left out, one after the other, as long as the held-out loss falls by that. The radius is split
     conformal over the same folds: errors are divided by sizes that were predicted without them, and
     the quantile of these ratios becomes the factor (Vovk, Cross-conformal predictors, 2015).
 
@@ -330,26 +331,28 @@ def fit_confidence(
         raise ValueError("a confidence model needs 20 samples, right and wrong ones among them")
     raw = torch.stack([row.vector() for row in found])
     mean, deviation = raw.mean(0), raw.std(0).clamp(min=1e-6)
-    features = torch.cat(((raw - mean) / deviation, torch.ones(len(raw), 1).double()), 1)
+    scaled = (raw - mean) / deviation
     placed = torch.tensor([value is not None for value in position_error_m])
     error = torch.tensor([value or 0.0 for value in position_error_m], dtype=torch.float64)
     log_error = (error + 0.1).log()
     place = torch.tensor(list(groups) if groups is not None else list(range(len(raw))))
     fold = _folds(place)
 
-    def held_out_loss(penalty: float) -> float:
-        total = 0.0
-        for k in range(_FOLDS):
-            train, test = fold != k, fold == k
-            logit = features[test] @ _logistic(features[train], right[train], penalty)
-            total += float(
-                torch.nn.functional.binary_cross_entropy_with_logits(
-                    logit, right[test], reduction="sum"
-                )
-            )
-        return total
+    def held_out(columns: list[int]) -> tuple[float, float]:
+        """Return the smallest held-out loss of any penalty, and that penalty."""
+        chosen = _with_intercept(scaled[:, columns])
+        losses = [(_held_out_loss(chosen, right, fold, p), p) for p in _PENALTIES]
+        return min(losses)
 
-    penalty = min(_PENALTIES, key=held_out_loss)
+    used = list(range(len(NAMES)))
+    loss, penalty = held_out(used)
+    while len(used) > 1:
+        fewer = [[c for c in used if c != dropped] for dropped in used]
+        (next_loss, next_penalty), columns = min((held_out(c), c) for c in fewer)
+        if next_loss >= loss:
+            break
+        loss, penalty, used = next_loss, next_penalty, columns
+    features = _with_intercept(scaled[:, used])
     weights = _logistic(features, right, penalty)
     ratio = torch.empty_like(error)
     for k in range(_FOLDS):
@@ -361,9 +364,9 @@ def fit_confidence(
     size = _ridge(features[placed], log_error[placed])
     rank = min(math.ceil((len(ratio) + 1) * coverage), len(ratio))
     return ConfidenceModel(
-        names=NAMES,
-        mean=tuple(mean.tolist()),
-        deviation=tuple(deviation.tolist()),
+        names=tuple(NAMES[c] for c in used),
+        mean=tuple(mean[used].tolist()),
+        deviation=tuple(deviation[used].tolist()),
         coefficients=tuple(weights[:-1].tolist()),
         intercept=float(weights[-1]),
         radius_coefficients=tuple(size[:-1].tolist()),
@@ -373,6 +376,24 @@ def fit_confidence(
         fitted_on=fitted_on,
         samples=len(right),
     )
+
+
+def _with_intercept(features: Tensor) -> Tensor:
+    return torch.cat((features, torch.ones_like(features[:, :1])), 1)
+
+
+def _held_out_loss(features: Tensor, right: Tensor, fold: Tensor, penalty: float) -> float:
+    """Return the summed cross entropy of samples under models of the other folds."""
+    total = 0.0
+    for k in range(_FOLDS):
+        train, test = fold != k, fold == k
+        logit = features[test] @ _logistic(features[train], right[train], penalty)
+        total += float(
+            torch.nn.functional.binary_cross_entropy_with_logits(
+                logit, right[test], reduction="sum"
+            )
+        )
+    return total
 
 
 def _folds(place: Tensor) -> Tensor:
