@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import json
 import os
 import random
@@ -23,6 +24,7 @@ from hypothesis import strategies as st
 from loc2.batch.ledger import Ledger, Part
 from loc2.batch.manifest import Row, open_manifest
 from loc2.batch.rows import COLUMNS
+from loc2.batch.work import give_back_memory
 from loc2.errors import InputError
 from loc2.localization import Localization
 from loc2.localizer import Localizer
@@ -200,6 +202,24 @@ def resident_mb(session: int) -> float:
         except (OSError, IndexError):
             continue
     return total * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def own_pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+
+@pytest.mark.skipif(
+    not (Path("/proc/self/statm").exists() and hasattr(ctypes.CDLL(None), "malloc_trim")),
+    reason="needs /proc and a C library that gives memory back",
+)
+def test_freed_memory_goes_back_to_the_system() -> None:
+    held = [bytearray(100_000) for _ in range(3000)]
+    kept = held[::100]  # what is left in between keeps the heap from shrinking by itself
+    del held
+    before = own_pages()
+    give_back_memory()
+    assert (before - own_pages()) * os.sysconf("SC_PAGE_SIZE") > 100e6
+    assert len(kept) == 30
 
 
 def wait_for_parts(process: subprocess.Popen[bytes], output: Path, count: int) -> None:
