@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from loc2.depth import DepthMap, implied_camera_height, lift_pixels
+from loc2.depth import DepthMap, FlatGround, implied_camera_height, lift_cells, lift_pixels
 from loc2.errors import InputError
 from loc2.localization import GroundCells, Heatmap
 from loc2.matching import evidence_map
@@ -112,23 +112,23 @@ def second_opinion(
     """
     description, grid = ground.description, ground.grid
     assert description is not None and grid is not None
-    rays = grid.cell_rays().flatten(1).T
+    # At the cells' resolution: a map of the whole image would be made for these few reads.
     if depth_map.source == "own":
-        distance_m, valid = ground.height_m / (-rays[:, 2]).clamp_min(1e-3), rays[:, 2] < 0
+        other = FlatGround(ground.height_m)(ground.image, grid.camera)
     elif description.log_range_ratio is not None and description.valid_logit is not None:
-        ratio, logit = description.log_range_ratio[0], description.valid_logit[0]
-        distance_m = ground.height_m * ratio.float().cpu().exp().flatten()
-        valid = logit.cpu().flatten() > 0
+        depth = ground.height_m * description.log_range_ratio[0].float().cpu().exp()
+        valid = description.valid_logit[0].cpu() > 0
+        other = DepthMap(depth, "range", True, valid, "own", levelled=True)
     else:
         return None
-    cells = _compared(ground, rays * distance_m[:, None], valid, 1.0, aerial, range_m)
+    points, valid = lift_cells(other, grid.camera, grid.camera.height, grid.camera.width)
+    cells = _compared(ground, points.reshape(-1, 3), valid.flatten(), 1.0, aerial, range_m)
     if cells is None:
         return None
     poses = torch.tensor(
         [(m.pose.east_m, m.pose.north_m, m.pose.heading_deg, 1.0) for m in posterior.modes]
     )
-    evidence = cells.evidence.float()
-    found = evidence_under(evidence, cells.bev, poses, cells.half_size_m) / temperature
+    found = evidence_under(cells.evidence, cells.bev, poses, cells.half_size_m) / temperature
     distance_m = cells.bev.norm(dim=1)
     # A row of level ground lies at one distance, up to rounding: it is not to be split by that.
     far = distance_m > 1.001 * distance_m.median()

@@ -426,6 +426,8 @@ class Localizer:
             config = self.model.config
             range_m = (config.min_range_m, config.max_range_m)
             cells, unit_m = ground_cells(ground, depth_map, aerial, range_m)
+        height_px, width_px = aerial.image.shape[-2:]
+        half_m = (width_px * aerial.meters_per_pixel / 2, height_px * aerial.meters_per_pixel / 2)
         with timed(timings, "pose"):
             scale: ScaleOption = 1.0 if depth_map.levelled else SCALE_BOUNDS
             if solver in (None, "voting"):
@@ -436,16 +438,11 @@ class Localizer:
                     weights=cells.weight,
                     scale=scale,
                     prior=prior,
-                    temperature=self.model.config.vote_temperature,
+                    temperature=config.vote_temperature,
                 )
             else:
-                height_px, width_px = aerial.image.shape[-2:]
                 probability, target_px = likeliest_cells(
                     cells, width_px, height_px, aerial.meters_per_pixel
-                )
-                half_m = (
-                    width_px * aerial.meters_per_pixel / 2,
-                    height_px * aerial.meters_per_pixel / 2,
                 )
                 target_m = aerial_px_to_m(target_px, width_px, height_px, aerial.meters_per_pixel)
                 posterior = solve(
@@ -463,23 +460,19 @@ class Localizer:
             )
             for mode in posterior.modes
         )
-        height_px, width_px = aerial.image.shape[-2:]
         matches = explaining_matches(
             cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
         )
         with timed(timings, "second opinion"):
             other = second_opinion(
-                ground, depth_map, aerial, range_m, posterior, self.model.config.vote_temperature
+                ground, depth_map, aerial, range_m, posterior, config.vote_temperature
             )
         judged_by = statistics(
             posterior,
             source=cells.bev * unit_m,
             weights=matches.weight,
             inlier=matches.inlier,
-            half_size_m=(
-                width_px * aerial.meters_per_pixel / 2,
-                height_px * aerial.meters_per_pixel / 2,
-            ),
+            half_size_m=half_m,
             other=other,
         )
         return Found(

@@ -120,6 +120,7 @@ def statistics(
         other: what another way of lifting says of the modes; its numbers are zero without.
     """
 
+    other = other or SecondOpinion(*torch.zeros(3, 1))
     pose, first = posterior.pose, posterior.modes[0]
     others = posterior.modes[1:]
     peak = posterior.mass_within(pose, CORRECT_M, CORRECT_DEG)
@@ -168,26 +169,16 @@ def statistics(
         range_spread=float(((agreeing @ (log_range - mean).square()) / agreed).sqrt()),
         inside=float((weights * within).sum() / total),
         searched=math.log(max(posterior.searched, 1)),
-        **_other(other),
+        other_lead=_lead(other.whole),
+        other_evidence=math.log1p(max(float(other.whole[0]), 0.0)),
+        other_far_lead=_lead(other.far),
+        other_near_lead=_lead(other.near),
     )
 
 
-def _other(other: SecondOpinion | None) -> dict[str, float]:
-    if other is None:
-        return dict.fromkeys(
-            ("other_lead", "other_evidence", "other_far_lead", "other_near_lead"), 0.0
-        )
-
-    def lead(evidence: Tensor) -> float:
-        rivals = float(evidence[1:].max()) if len(evidence) > 1 else 0.0
-        return min(max(float(evidence[0]) - rivals, -10.0), 10.0)
-
-    return {
-        "other_lead": lead(other.whole),
-        "other_evidence": math.log1p(max(float(other.whole[0]), 0.0)),
-        "other_far_lead": lead(other.far),
-        "other_near_lead": lead(other.near),
-    }
+def _lead(evidence: Tensor) -> float:
+    rivals = float(evidence[1:].max()) if len(evidence) > 1 else 0.0
+    return min(max(float(evidence[0]) - rivals, -10.0), 10.0)
 
 
 class ConfidenceModel(BaseModel):
