@@ -62,6 +62,7 @@ def main() -> None:
             blocks=(8, 11),
             head=HeadConfig(hidden_dim=160, column_heads=4),
             aerial_turns=2,
+            photo_aerial_cell_m=1.0,
             default_depth="flat",
         ),
         data=DataConfig(

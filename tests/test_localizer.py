@@ -12,6 +12,9 @@ from loc2.cameras import Equirectangular
 from loc2.depth import DepthMap, FlatGround
 from loc2.errors import InputError
 from loc2.frames import heading_error_deg
+from loc2.inputs import CameraSpec
+from loc2.localization import Localization
+from loc2.query import Query
 from tests.conftest import PairFiles
 
 
@@ -157,3 +160,46 @@ def test_the_confidence_of_the_default_weights_is_fitted(
     assert answer.confidence == pytest.approx(model.confidence(answer.statistics))
     assert answer.radius_90_m == pytest.approx(model.radius_m(answer.statistics))
     assert answer.abstains == (answer.confidence < model.abstain_below)
+
+
+def test_photos_are_looked_for_in_finer_aerial_cells(
+    localizer: Localizer, pair_files: PairFiles
+) -> None:
+    config = localizer.model.config
+    assert config.photo_aerial_cell_m is not None
+    assert config.photo_aerial_cell_m < config.aerial_cell_m
+    photo = localizer.ground_view(pair_files.ground, CameraSpec(hfov_deg=90.0))
+    queries = [
+        Query(ground, pair_files.aerial, meters_per_pixel=0.25)
+        for ground in (pair_files.ground, photo)
+    ]
+    # One aerial image, two kinds of ground images: neither may get the other's cells.
+    panorama_answer, photo_answer = localizer.localize_batch(queries)
+    assert isinstance(panorama_answer, Localization)
+    assert isinstance(photo_answer, Localization)
+    rounded = 0.02  # cells divide the window evenly
+    assert panorama_answer.cells.cell_size_m == pytest.approx(config.aerial_cell_m, rel=rounded)
+    assert photo_answer.cells.cell_size_m == pytest.approx(config.photo_aerial_cell_m, rel=rounded)
+    alone = localizer.localize(
+        pair_files.ground,
+        pair_files.aerial,
+        camera=CameraSpec(hfov_deg=90.0),
+        meters_per_pixel=0.25,
+    )
+    assert alone.cells.cell_size_m == photo_answer.cells.cell_size_m
+    prepared = localizer.aerial_features(pair_files.aerial, 0.25, photo=True)
+    assert prepared.cell_size_m == photo_answer.cells.cell_size_m
+    assert localizer.localize(photo, prepared).pose == alone.pose
+
+
+@pytest.mark.parametrize(("longest_m", "panorama_cells", "photo_cells"), [
+    (56.0, 40, 56), (2.0, 1, 2), (500.0, 64, 64),
+])  # fmt: skip
+def test_windows_are_read_as_their_cells_need_it(
+    localizer: Localizer, longest_m: float, panorama_cells: int, photo_cells: int
+) -> None:
+    own_m, panorama_m = localizer.aerial_input(longest_m)
+    photo_own_m, photo_m = localizer.aerial_input(longest_m, photo=True)
+    assert own_m == photo_own_m == pytest.approx(64 * 1.4)  # pieces of a search stay as large
+    assert panorama_m == pytest.approx(longest_m / panorama_cells / 14)
+    assert photo_m == pytest.approx(longest_m / photo_cells / 14)

@@ -118,23 +118,28 @@ class Localizer:
         config = self.model.config
         return config.default_depth if config.head is not None else "flat"
 
-    def aerial_input(self, longest_m: float) -> tuple[float, float]:
+    def aerial_input(self, longest_m: float, photo: bool = False) -> tuple[float, float]:
         """Return how a window is best shown to the network.
 
         Args:
             longest_m: longer side of the window, metres.
+            photo: whether a perspective photo is looked for.
 
         Returns:
             The side of a window that is seen at full detail, metres, and the metres per pixel at
             which the network looks at this one.
         """
         config = self.model.config
-        cells = min(max(round(longest_m / config.aerial_cell_m), 1), config.max_aerial_cells)
+        cells = self.model.aerial_cells(longest_m, photo)
         patch_px = self.model.backbone.config.patch_size
         return config.aerial_cell_m * config.max_aerial_cells, longest_m / cells / patch_px
 
     def aerial_view(
-        self, aerial: ImageLike, meters_per_pixel: float | None, valid: Tensor | None = None
+        self,
+        aerial: ImageLike,
+        meters_per_pixel: float | None,
+        valid: Tensor | None = None,
+        photo: bool = False,
     ) -> AerialView:
         """Prepare an aerial image for the network; the network itself does not run.
 
@@ -143,6 +148,8 @@ class Localizer:
             meters_per_pixel: its ground sampling distance, metres.
             valid: (H, W) bool, where there is imagery; everywhere by default. Cells that are
                 mostly without are neutral in the search.
+            photo: whether a perspective photo is looked for, which may take finer cells. Either
+                kind of view serves either kind of image.
 
         Raises:
             InputError: the image or the ground sampling distance cannot be used.
@@ -156,10 +163,11 @@ class Localizer:
                 "check metres per pixel (4 m to 20 km can be used)"
             )
         with torch.inference_mode():
-            grid = self.model.aerial_grid(image, mpp)
+            grid = self.model.aerial_grid(image, mpp, photo)
             cover = None
             if valid is not None and not bool(valid.all()):
-                cover = self.model.aerial_grid(valid.float().expand(3, -1, -1), mpp).image[:1]
+                shown = valid.float().expand(3, -1, -1)
+                cover = self.model.aerial_grid(shown, mpp, photo).image[:1]
         return AerialView(image, mpp, grid.image, grid.cell_size_m, cover)
 
     def ground_view(
@@ -193,14 +201,18 @@ class Localizer:
         return GroundView(image, camera, height_m, grid.image, grid)
 
     def aerial_features(
-        self, aerial: ImageLike, meters_per_pixel: float | None, valid: Tensor | None = None
+        self,
+        aerial: ImageLike,
+        meters_per_pixel: float | None,
+        valid: Tensor | None = None,
+        photo: bool = False,
     ) -> AerialFeatures:
         """Compute what localization needs of an aerial image; see :meth:`aerial_view`.
 
         Raises:
             InputError: the image or the ground sampling distance cannot be used.
         """
-        return self._features(self.aerial_view(aerial, meters_per_pixel, valid))
+        return self._features(self.aerial_view(aerial, meters_per_pixel, valid, photo))
 
     def _features(self, view: AerialView) -> AerialFeatures:
         self.describe((), (view,))
@@ -295,7 +307,7 @@ class Localizer:
         timings = {"decode": ground.decode_s}
         with timed(timings, "aerial features"):
             if not isinstance(aerial, (AerialFeatures, AerialView)):
-                aerial = self.aerial_view(aerial, meters_per_pixel)
+                aerial = self.aerial_view(aerial, meters_per_pixel, photo=ground.is_photo)
             elif meters_per_pixel is not None:
                 raise InputError("meters_per_pixel: aerial features know it already; leave it out")
             check_position(prior, aerial)

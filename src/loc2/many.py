@@ -40,19 +40,23 @@ def localize_many(
 
     def prepare(query: Query) -> Query:
         changes: dict[str, Any] = {}
-        aerial, mpp = query.aerial, query.meters_per_pixel
+        ground = query.ground
+        if not isinstance(ground, GroundView):
+            ground = localizer.ground_view(ground, query.camera, query.camera_height_m)
+            changes |= {"ground": ground, "camera": None, "camera_height_m": None}
+        aerial, mpp, photo = query.aerial, query.meters_per_pixel, ground.is_photo
         if not isinstance(aerial, (AerialFeatures, AerialView)):
             if isinstance(aerial, (str, Path)):
                 path = aerial
-                view = aerials.get((str(aerial), mpp), lambda: localizer.aerial_view(path, mpp))
+                view = aerials.get(
+                    (str(aerial), mpp, photo),
+                    lambda: localizer.aerial_view(path, mpp, photo=photo),
+                )
             else:
-                view = localizer.aerial_view(aerial, mpp)
+                view = localizer.aerial_view(aerial, mpp, photo=photo)
             if side_by_side:  # ahead of the photos that share it, or they would wait for it
                 localizer.describe((), (view,))
             changes |= {"aerial": view, "meters_per_pixel": None}
-        if not isinstance(query.ground, GroundView):
-            ground = localizer.ground_view(query.ground, query.camera, query.camera_height_m)
-            changes |= {"ground": ground, "camera": None, "camera_height_m": None}
         return replace(query, **changes)
 
     def describe(prepared: Sequence[Query]) -> None:

@@ -38,6 +38,8 @@ class ModelConfig(BaseModel):
         panorama_bottom_deg: panoramas are cropped below this elevation, degrees.
         pinhole_cell_deg: mean azimuth covered by a cell of a perspective photo, degrees.
         aerial_cell_m: side of an aerial cell, metres.
+        photo_aerial_cell_m: the same where a perspective photo is looked for, metres; as for
+            panoramas if left out. What sees little gains by finer cells.
         aerial_turns: copies of the aerial image, turned by quarter or half turns, over which its
             descriptors are averaged: 1, 2 or 4. A vision transformer does not quite turn with its
             image, so the mean is steadier.
@@ -64,6 +66,7 @@ class ModelConfig(BaseModel):
     panorama_bottom_deg: float = -65.0
     pinhole_cell_deg: float = Field(default=2.5, gt=0)
     aerial_cell_m: float = Field(default=1.4, gt=0)
+    photo_aerial_cell_m: float | None = Field(default=None, gt=0)
     aerial_turns: Literal[1, 2, 4] = 1
     max_aerial_cells: int = Field(default=64, ge=8)
     head: HeadConfig | None = None
@@ -196,19 +199,31 @@ class Loc2Model(nn.Module):
         wrap = isinstance(camera, Equirectangular)
         return GroundGrid(resampled, grid_camera, wrap, top_px, bottom_px)
 
-    def aerial_grid(self, image: Tensor, meters_per_pixel: float) -> AerialGrid:
+    def aerial_cells(self, longest_m: float, photo: bool = False) -> int:
+        """Return how many cells go along the longer side of an aerial window.
+
+        Args:
+            longest_m: longer side, metres.
+            photo: whether a perspective photo is looked for.
+        """
+        config = self.config
+        cell_m = (config.photo_aerial_cell_m if photo else None) or config.aerial_cell_m
+        return min(max(round(longest_m / cell_m), 1), config.max_aerial_cells)
+
+    def aerial_grid(
+        self, image: Tensor, meters_per_pixel: float, photo: bool = False
+    ) -> AerialGrid:
         """Resample an aerial image to square cells; less than a cell is cropped at the border.
 
         Args:
             image: (3, H, W) float32 RGB in [0, 1].
             meters_per_pixel: ground sampling distance, metres.
+            photo: whether a perspective photo is looked for.
         """
         patch = self.backbone.config.patch_size
         height_px, width_px = image.shape[-2:]
         longest_px = max(height_px, width_px)
-        cells = round(longest_px * meters_per_pixel / self.config.aerial_cell_m)
-        cells = min(max(cells, 1), self.config.max_aerial_cells)
-        cell_px = longest_px / cells
+        cell_px = longest_px / self.aerial_cells(longest_px * meters_per_pixel, photo)
         rows = max(int(height_px / cell_px + 1e-6), 1)
         cols = max(int(width_px / cell_px + 1e-6), 1)
         # A crop in whole pixels would move the centre, so the border is cut after resampling to

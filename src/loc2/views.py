@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from loc2.cameras import Camera
+from loc2.cameras import Camera, Pinhole
 from loc2.errors import InputError
 from loc2.matching import GroundDescription
 from loc2.model import GroundGrid
@@ -100,6 +100,11 @@ class GroundView:
     decode_s: float = 0.0
     network_s: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def is_photo(self) -> bool:
+        """Whether it is a perspective photo, not a panorama."""
+        return isinstance(self.camera, Pinhole)
 
 
 _View = TypeVar("_View", GroundView, AerialView)

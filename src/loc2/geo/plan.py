@@ -171,7 +171,9 @@ class SearchPlan:
             image = window.image
             if not bool(window.valid.all()):
                 image = torch.where(window.valid, image, torch.tensor(_NO_IMAGERY))
-            return window, localizer.aerial_view(image, window.meters_per_pixel, window.valid)
+            return window, localizer.aerial_view(
+                image, window.meters_per_pixel, window.valid, self.view.is_photo
+            )
 
         return self.windows.get((self.source_key, origin, piece.area, self.input_m), read)
 
@@ -230,13 +232,13 @@ def plan_search(
     whole = search.area
     if heading_prior is None:
         heading_prior = _heading_prior(priors, search.frame, whole)
+    view = localizer.ground_view(image, priors.camera)
     longest_m = max(whole.width_m, whole.height_m)
     own_m, _ = localizer.aerial_input(longest_m)
     pieces = plan_pieces(whole, longest_m if longest_m <= AT_ONCE * own_m else own_m)
     first = pieces[0].area
-    _, input_m = localizer.aerial_input(max(first.width_m, first.height_m))
+    _, input_m = localizer.aerial_input(max(first.width_m, first.height_m), view.is_photo)
     return SearchPlan(
-        ground, source, priors, search, localizer.ground_view(image, priors.camera), pieces,
-        heading_prior, position_prior, input_m,
+        ground, source, priors, search, view, pieces, heading_prior, position_prior, input_m,
         windows if windows is not None else windows_cache(0), source_key,
     )  # fmt: skip

@@ -103,12 +103,16 @@ class PublishedLocalizer(Localizer):
         """Camera that the network was made for."""
         return self.model.config.projection
 
-    def aerial_input(self, longest_m: float) -> tuple[float, float]:
+    def aerial_input(self, longest_m: float, photo: bool = False) -> tuple[float, float]:
         """Return how a window is best shown to the network, see the base class."""
         return _WINDOW_M, longest_m / self.model.config.aerial_size_px
 
     def aerial_view(
-        self, aerial: ImageLike, meters_per_pixel: float | None, valid: Tensor | None = None
+        self,
+        aerial: ImageLike,
+        meters_per_pixel: float | None,
+        valid: Tensor | None = None,
+        photo: bool = False,
     ) -> AerialView:
         """Prepare an aerial image for the network.
 
@@ -116,6 +120,7 @@ class PublishedLocalizer(Localizer):
             aerial: square, north-up aerial image.
             meters_per_pixel: its ground sampling distance, metres.
             valid: not used; the published network knows no missing imagery.
+            photo: not used; the published network sees all windows alike.
 
         Raises:
             InputError: the image or the ground sampling distance cannot be used.
