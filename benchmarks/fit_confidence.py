@@ -5,6 +5,10 @@ r"""Fit the confidence of a weights file, and judge it on data that the fit has 
         --rows rows.json
     python benchmarks/fit_confidence.py fit --rows rows.json --output default.safetensors \
         --results benchmarks/results/confidence.json
+    python benchmarks/fit_confidence.py judge --rows rows.json --weights default.safetensors \
+        --results benchmarks/results/confidence.json
+
+``judge`` fits nothing: it judges what is in a weights file.
 
 The mix, for fitting and, with other seeds, for judging: generated panoramas with unknown heading,
 windows of 60 m and shifts of 10 m; narrow photos with unknown heading and with heading known
@@ -172,22 +176,37 @@ def fit(arguments: argparse.Namespace) -> None:
         fitted_on="generated scenes: panoramas, narrow photos, photos of other places",
         groups=[row["seed"] for row in used],
     )
+    about = {"fitted": len(used), "fitted_wrong": sum(not row["correct"] for row in used)}
+    _report(model, rows, about, arguments.results)
+    if arguments.output is not None:
+        _store(model, arguments.output)
+
+
+def judge(arguments: argparse.Namespace) -> None:
+    """Judge the confidence that a weights file holds."""
+    with safe_open(arguments.weights, framework="pt") as file:
+        model = ConfidenceModel.from_json(file.metadata()["confidence"])
+    _report(model, json.loads(arguments.rows.read_text()), {}, arguments.results)
+
+
+def _report(
+    model: ConfidenceModel, rows: Sequence[dict[str, Any]], about: dict[str, int], path: Path
+) -> None:
+    """Judge a confidence on the part of the rows that is for that; print and write the figures."""
+    done = [row for row in rows if "failure" not in row]
     judged = [row for row in done if row["part"] == "judge"]
     kinds = sorted({row["kind"] for row in judged})
     results = {
         "machine": platform.processor() or platform.machine(),
-        "fitted": len(used),
-        "fitted_wrong": sum(not row["correct"] for row in used),
+        **about,
         "failures": len(rows) - len(done),
         "judged": _judge(model, judged),
         "by_kind": {k: _judge(model, [r for r in judged if r["kind"] == k]) for k in kinds},
     }
-    arguments.results.write_text(json.dumps(results, indent=1) + "\n")
+    path.write_text(json.dumps(results, indent=1) + "\n")
     for name, figures in (("judged", results["judged"]), *results["by_kind"].items()):
         shown = ("n", "wrong", "auroc", "expected_calibration_error", "radius_coverage")
         print(name, {key: figures.get(key) for key in shown})
-    if arguments.output is not None:
-        _store(model, arguments.output)
 
 
 def _judge(model: ConfidenceModel, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -228,6 +247,11 @@ def main() -> None:
     action.add_argument("--output", type=Path)
     action.add_argument("--results", type=Path, required=True)
     action.set_defaults(run=fit)
+    action = actions.add_parser("judge")
+    action.add_argument("--rows", type=Path, required=True)
+    action.add_argument("--weights", type=Path, required=True)
+    action.add_argument("--results", type=Path, required=True)
+    action.set_defaults(run=judge)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
