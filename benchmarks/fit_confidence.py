@@ -12,9 +12,9 @@ r"""Fit the confidence of a weights file, and judge it on data that the fit has 
 
 The mix, for fitting and, with other seeds, for judging: generated panoramas with unknown heading,
 windows of 60 m (turned ones, of tilted cameras, are 43 to 58 m) and shifts of 10 m; narrow photos
-with unknown heading and with heading known within 20 degrees; and panoramas paired with the aerial image of another scene of the same style,
-whose only right answer is a low confidence. What is judged also holds renders of a photogrammetry
-mesh, which nothing is fitted on.
+with unknown heading and with heading known within 20 degrees; and panoramas paired with the aerial
+image of another scene of the same style, whose only right answer is a low confidence. What is
+judged also holds renders of a photogrammetry mesh, which nothing is fitted on.
 """
 
 from __future__ import annotations
