@@ -25,7 +25,13 @@ from loc2.localization import PROBABILITY, Hypothesis, Localization
 from loc2.many import localize_many
 from loc2.matching import GroundDescription
 from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
-from loc2.model import Loc2Model, load_model, packaged_weights, runs_bfloat16_fast
+from loc2.model import (
+    Loc2Model,
+    load_model,
+    named_device,
+    packaged_weights,
+    runs_bfloat16_fast,
+)
 from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, statistics
 from loc2.pose.posterior import PosePrior
 from loc2.pose.similarity import ScaleOption
@@ -101,8 +107,8 @@ class Localizer:
         if read_metadata(path).get("format") == PUBLISHED_FORMAT:
             from loc2.published.localizer import PublishedLocalizer  # it builds on this module
 
-            return PublishedLocalizer.load(path, _device(device))
-        model, metadata = load_model(path, _device(device))
+            return PublishedLocalizer.load(path, named_device(device))
+        model, metadata = load_model(path, named_device(device))
         fast = precision == "auto" and runs_bfloat16_fast(model.device)
         model.reduced_precision = precision == "bfloat16" or fast
         return cls(model, DEFAULT_WEIGHTS if weights is None else path.name, metadata)
@@ -497,12 +503,3 @@ class Localizer:
             self.confidence_model.confidence(judged_by),
             judged_by,
         )
-
-
-def _device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or "cpu")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"device {name}: not available on this machine") from error
-    return device

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from loc2.cameras import Camera, Equirectangular, Pinhole
-from loc2.errors import WeightsError
+from loc2.errors import InputError, WeightsError
 from loc2.features import VARIANTS, VisionTransformer, load_vit
 from loc2.frames import cell_centers_px
 from loc2.matching.heads import GroundDescription, GroundHead, HeadConfig, ResidualConvHead
@@ -306,6 +306,20 @@ class Loc2Model(nn.Module):
             from_there = self.describe_aerial(self.features(turned))
             described.append(torch.rot90(from_there, -quarters, (-2, -1)))
         return torch.stack(described).mean(0)
+
+
+def named_device(name: str | None) -> torch.device:
+    """Return the device of a name, the CPU for None.
+
+    Raises:
+        InputError: this machine has no such device.
+    """
+    try:
+        device = torch.device(name or "cpu")
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(f"device {name}: not available on this machine") from error
+    return device
 
 
 def runs_bfloat16_fast(device: torch.device) -> bool:

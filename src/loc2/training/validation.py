@@ -84,11 +84,9 @@ def _lift(cells: Cells, description: GroundDescription, lift: str) -> tuple[Tens
     if lift == "exact":
         return cells.points_m, cells.has_depth
     height = cells.camera_height_m[:, None, None]
-    known = description.log_range_ratio is not None and description.valid_logit is not None
-    if lift == "own" and known:
-        assert description.log_range_ratio is not None and description.valid_logit is not None
-        distance = height * description.log_range_ratio.float().exp()
-        return cells.rays * distance[:, None], description.valid_logit > 0
+    log_ratio, valid_logit = description.log_range_ratio, description.valid_logit
+    if lift == "own" and log_ratio is not None and valid_logit is not None:
+        return cells.rays * (height * log_ratio.float().exp())[:, None], valid_logit > 0
     down = -cells.rays[:, 2]
     return cells.rays * (height / down.clamp_min(1e-3))[:, None], down > 0
 
