@@ -161,7 +161,7 @@ def test_bad_options_give_one_line(
         "localize", pair_files.ground, "--aerial", pair_files.aerial, *options, "--output", out
     )
     result.assert_one_line_error(message)
-    assert not out.exists() or not list(out.iterdir())
+    assert not out.exists()
 
 
 def test_bad_files_give_one_line(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
@@ -283,3 +283,20 @@ def test_demo_writes_the_report_with_the_truth(cli: Cli, tmp_path: Path) -> None
     assert cli("demo", "--report", "--quiet", "--output", tmp_path).code == 0
     page = (tmp_path / "report.html").read_text()
     assert "error against the truth" in page
+
+
+def test_a_failing_run_takes_away_only_the_folders_that_it_made(
+    cli: Cli, pair_files: PairFiles, tmp_path: Path
+) -> None:
+    truncated = tmp_path / "truncated.png"
+    truncated.write_bytes(pair_files.ground.read_bytes()[:400])
+    there, new = tmp_path / "there", tmp_path / "made" / "new"
+    there.mkdir()
+    for out in (there, new):
+        result = cli(
+            "localize", truncated, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
+            "--output", out,
+        )  # fmt: skip
+        result.assert_one_line_error("truncated.png")
+    assert there.is_dir() and not list(there.iterdir())
+    assert not (tmp_path / "made").exists()

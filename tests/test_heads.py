@@ -14,9 +14,9 @@ ROWS, COLS, DIM = 17, 12, 8
 
 def _range_of(head: GroundHead, features: Tensor) -> Tensor:
     rays = torch.nn.functional.normalize(torch.ones(1, 3, ROWS, COLS), dim=1)
-    found = head.eval()(features, rays, wrap=True).log_range_ratio
-    assert found is not None
-    return found[0]
+    told = head.eval()(features, rays, wrap=True).depth
+    assert told is not None
+    return told.log_range_ratio[0]
 
 
 def _head(column_heads: int, depth_dim: int = 0, seed: int = 3) -> GroundHead:
@@ -76,7 +76,7 @@ def test_the_untrained_depth_is_level_ground(depth_dim: int) -> None:
     config = HeadConfig(hidden_dim=16, descriptor_dim=4, column_heads=4, depth_dim=depth_dim)
     rays = normalize(torch.tensor([0.3, 1.0, -0.5])[None, :, None, None].expand(1, 3, ROWS, COLS))
     told = GroundHead(DIM, config).eval()(torch.randn(1, DIM, ROWS, COLS), rays, wrap=True)
-    range_m = 2.0 * told.log_range_ratio.exp()
+    range_m = 2.0 * told.depth.log_range_ratio.exp()
     torch.testing.assert_close(range_m * -rays[:, 2], torch.full((1, ROWS, COLS), 2.0))
 
 

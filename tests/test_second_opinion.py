@@ -9,7 +9,7 @@ from loc2.cameras import Equirectangular
 from loc2.depth import DepthMap, FlatGround
 from loc2.frames import Pose
 from loc2.lifting import ground_cells, second_opinion
-from loc2.matching import GroundDescription
+from loc2.matching import CellDepth, GroundDescription
 from loc2.model import Loc2Model, ModelConfig
 from loc2.pose.confidence import NAMES, SecondOpinion, statistics
 from loc2.pose.evidence import DenseEvidence
@@ -50,7 +50,9 @@ def view() -> GroundView:
     # The head sees everything twice as near as level ground does.
     ratio = -torch.log((-grid.cell_rays()[None, 2]).clamp_min(0.02)) - math.log(2.0)
     weight = 0.5 + torch.rand(1, rows, cols, generator=generator)
-    view.description = GroundDescription(descriptors, weight, ratio, torch.ones_like(ratio))
+    view.description = GroundDescription(
+        descriptors, weight, CellDepth(ratio, torch.ones_like(ratio))
+    )
     return view
 
 
@@ -103,7 +105,7 @@ def test_without_a_depth_head_there_is_no_other_way(
     assert view.description is not None
     headless = GroundView(view.image, view.camera, HEIGHT_M, None, view.grid)
     headless.description = GroundDescription(
-        view.description.descriptors, view.description.weight, None, None
+        view.description.descriptors, view.description.weight, None
     )
     assert second_opinion(headless, _flat(view), aerial, RANGE_M, _posterior(POSES), 1.0) is None
 

@@ -115,9 +115,9 @@ def second_opinion(
     # At the cells' resolution: a map of the whole image would be made for these few reads.
     if depth_map.source == "own":
         other = FlatGround(ground.height_m)(ground.image, grid.camera)
-    elif description.log_range_ratio is not None and description.valid_logit is not None:
-        depth = ground.height_m * description.log_range_ratio[0].float().cpu().exp()
-        valid = description.valid_logit[0].cpu() > 0
+    elif description.depth is not None:
+        depth = ground.height_m * description.depth.log_range_ratio[0].float().cpu().exp()
+        valid = description.depth.valid_logit[0].cpu() > 0
         other = DepthMap(depth, "range", True, valid, "own", levelled=True)
     else:
         return None

@@ -281,7 +281,7 @@ class Loc2Model(nn.Module):
         # it. Measured on real pairs, this beats equal weights.
         down = (-rays[:, 2]).clamp_min(0.02)
         weight = (rays[:, :2].norm(dim=1) / down).clamp_max(12.0)
-        return GroundDescription(functional.normalize(centred, dim=1), weight, None, None)
+        return GroundDescription(functional.normalize(centred, dim=1), weight, None)
 
     def describe_aerial(self, features: Tensor) -> Tensor:
         """Turn (B, C, h, w) aerial features into (B, D, h, w) unit descriptors."""

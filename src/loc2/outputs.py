@@ -7,7 +7,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,28 @@ def ensure_directory(path: Path) -> None:
         raise OutputError(f"output folder {path}: cannot be made ({error.strerror})") from error
     if not os.access(path, os.W_OK):
         raise OutputError(f"output folder {path}: cannot be written")
+
+
+@contextmanager
+def output_directory(path: Path | None) -> Iterator[None]:
+    """Create a folder before long work; where the work fails, nothing new and empty stays behind.
+
+    Args:
+        path: the folder; None for no output.
+
+    Raises:
+        OutputError: it cannot be made, or cannot be written.
+    """
+    made = [] if path is None else [p for p in (path, *path.parents) if not p.exists()]
+    try:
+        if path is not None:
+            ensure_directory(path)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # not there, or not empty
+                folder.rmdir()
+        raise
 
 
 def write_json(path: Path, content: Any) -> None:

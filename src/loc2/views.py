@@ -19,7 +19,7 @@ from torch import Tensor
 
 from loc2.cameras import Camera, Pinhole
 from loc2.errors import InputError
-from loc2.matching import GroundDescription
+from loc2.matching import CellDepth, GroundDescription
 from loc2.model import GroundGrid
 
 
@@ -179,13 +179,10 @@ def _groups(views: Sequence[_View], batch_size: int) -> list[list[_View]]:
 
 def _one(described: GroundDescription, i: int) -> GroundDescription:
     """Return one image of a batch, as a batch of one."""
-    ratio, logit = described.log_range_ratio, described.valid_logit
-    return GroundDescription(
-        described.descriptors[i : i + 1],
-        described.weight[i : i + 1],
-        None if ratio is None else ratio[i : i + 1],
-        None if logit is None else logit[i : i + 1],
-    )
+    one, depth = slice(i, i + 1), described.depth
+    if depth is not None:
+        depth = CellDepth(depth.log_range_ratio[one], depth.valid_logit[one])
+    return GroundDescription(described.descriptors[one], described.weight[one], depth)
 
 
 def stacked(views: Sequence[GroundView] | Sequence[AerialView]) -> Tensor:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loc2.cli.eval_pairs import calibration_lines
-from loc2.cli.eval_report import ReportFolder, check_report_folder, write_evaluation
+from loc2.cli.eval_report import ReportFolder, write_evaluation
 from loc2.cli.options import Device, Quiet, Seed, Weights
 from loc2.cli.progress import progress_bar
 from loc2.data.samples import SampleSource
@@ -29,7 +29,7 @@ from loc2.evaluation.records import Record
 from loc2.evaluation.tables import RECALL_NAMES, PublishedRow, published_rows
 from loc2.localizer import DEFAULT_WEIGHTS, Localizer
 from loc2.model import packaged_weights
-from loc2.outputs import write_json
+from loc2.outputs import output_directory, write_json
 from loc2.pose.solve import Solver
 from loc2.published.localizer import PublishedLocalizer
 
@@ -138,30 +138,30 @@ def run(
         further_summaries: summaries special to the data set.
         context: of the command.
     """
-    check_report_folder(choices.report)
-    total = len(source) if options.limit is None else min(options.limit, len(source))
-    with progress_bar(choices.quiet) as bar:
-        task = bar.add_task(str(config["data"]), total=total)
-        records = evaluate(
-            localizer, source, options, lambda done: bar.update(task, completed=done)
+    with output_directory(choices.report):
+        total = len(source) if options.limit is None else min(options.limit, len(source))
+        with progress_bar(choices.quiet) as bar:
+            task = bar.add_task(str(config["data"]), total=total)
+            records = evaluate(
+                localizer, source, options, lambda done: bar.update(task, completed=done)
+            )
+        path = packaged_weights(DEFAULT_WEIGHTS) if choices.weights is None else choices.weights
+        config = {**config, "weights": weights_record(localizer, path),
+                  "confidence": localizer.confidence_meaning, "samples": total,
+                  "of": len(source)}  # fmt: skip
+        content = results_content(records, config, options, further_summaries(records))
+        if choices.output is not None:
+            write_json(choices.output, content)
+        if not choices.quiet:
+            _print(content, localizer.weights, options)
+        indices = chosen(len(source), options.limit)
+        write_evaluation(
+            context,
+            choices.report,
+            content,
+            lambda case: localize_again(localizer, source, indices[case.row], options),
+            choices.quiet,
         )
-    path = packaged_weights(DEFAULT_WEIGHTS) if choices.weights is None else choices.weights
-    config = {**config, "weights": weights_record(localizer, path),
-              "confidence": localizer.confidence_meaning, "samples": total,
-              "of": len(source)}  # fmt: skip
-    content = results_content(records, config, options, further_summaries(records))
-    if choices.output is not None:
-        write_json(choices.output, content)
-    if not choices.quiet:
-        _print(content, localizer.weights, options)
-    indices = chosen(len(source), options.limit)
-    write_evaluation(
-        context,
-        choices.report,
-        content,
-        lambda case: localize_again(localizer, source, indices[case.row], options),
-        choices.quiet,
-    )
 
 
 def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:

@@ -14,7 +14,7 @@ from loc2.cli.options import Device, Quiet, Weights
 from loc2.data.pairs import Pair, read_pairs
 from loc2.frames import Pose, heading_error_deg
 from loc2.localizer import Localizer
-from loc2.outputs import ensure_directory
+from loc2.outputs import output_directory
 
 
 def bundled_pair() -> Pair:
@@ -41,18 +41,18 @@ def demo(
         context.find_root().obj or (),
         {"scene": "the generated scene that comes with the package"},
     )
-    ensure_directory(output)
-    pair = bundled_pair()
-    localizer = Localizer.from_pretrained(weights, device)
-    answer = localizer.localize(
-        pair.ground,
-        pair.aerial,
-        camera=pair.camera_spec(),
-        meters_per_pixel=pair.meters_per_pixel,
-        camera_height_m=pair.camera_height_m,
-    )
-    truth = Pose(pair.east_m, pair.north_m, pair.heading_deg % 360.0)
-    deliver(answer, output, as_json=False, quiet=quiet, explanation=shown, truth=truth)
+    with output_directory(output):
+        pair = bundled_pair()
+        localizer = Localizer.from_pretrained(weights, device)
+        answer = localizer.localize(
+            pair.ground,
+            pair.aerial,
+            camera=pair.camera_spec(),
+            meters_per_pixel=pair.meters_per_pixel,
+            camera_height_m=pair.camera_height_m,
+        )
+        truth = Pose(pair.east_m, pair.north_m, pair.heading_deg % 360.0)
+        deliver(answer, output, as_json=False, quiet=quiet, explanation=shown, truth=truth)
     if not quiet:
         error_m = math.hypot(answer.pose.east_m - truth.east_m, answer.pose.north_m - truth.north_m)
         error_deg = heading_error_deg(answer.pose.heading_deg, truth.heading_deg)

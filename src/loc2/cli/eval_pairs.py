@@ -9,14 +9,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from loc2.cli.eval_report import ReportFolder, check_report_folder, write_evaluation
+from loc2.cli.eval_report import ReportFolder, write_evaluation
 from loc2.cli.options import Device, Quiet, Weights
 from loc2.cli.progress import run_with_progress
 from loc2.data.pairs import read_pairs
 from loc2.errors import InputError
 from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again, pair_sources
 from loc2.localizer import Localizer
-from loc2.outputs import write_json
+from loc2.outputs import output_directory, write_json
 
 
 def eval_pairs(
@@ -44,24 +44,24 @@ def eval_pairs(
     """Measure localization on pairs with known poses."""
     rows = read_pairs(pairs)
     protocol = Protocol(heading_range, window, shift_range, parse_seeds(seeds), depth)
-    check_report_folder(report)
-    localizer = Localizer.from_pretrained(weights, device)
-    sources = {source.id: source for source in pair_sources(rows)}
-    results = run_with_progress(
-        "pairs",
-        len(rows) * len(protocol.seeds),
-        quiet,
-        lambda told: evaluate_samples(localizer, list(sources.values()), protocol, told),
-    )
-    results["config"]["manifest"] = pairs.name
-    report_results(results, output, quiet)
-    write_evaluation(
-        context,
-        report,
-        results,
-        lambda case: localize_again(localizer, sources[case.id], protocol, case.seed or 0),
-        quiet,
-    )
+    with output_directory(report):
+        localizer = Localizer.from_pretrained(weights, device)
+        sources = {source.id: source for source in pair_sources(rows)}
+        results = run_with_progress(
+            "pairs",
+            len(rows) * len(protocol.seeds),
+            quiet,
+            lambda told: evaluate_samples(localizer, list(sources.values()), protocol, told),
+        )
+        results["config"]["manifest"] = pairs.name
+        report_results(results, output, quiet)
+        write_evaluation(
+            context,
+            report,
+            results,
+            lambda case: localize_again(localizer, sources[case.id], protocol, case.seed or 0),
+            quiet,
+        )
 
 
 def report_results(results: dict[str, Any], output: Path | None, quiet: bool) -> None:

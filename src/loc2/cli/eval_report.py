@@ -9,7 +9,6 @@ import typer
 
 from loc2.cli.explained import command_line
 from loc2.cli.progress import progress_bar
-from loc2.outputs import ensure_directory
 from loc2.report import write_evaluation_report
 from loc2.report.gallery import Explain
 
@@ -22,16 +21,6 @@ ReportFolder = Annotated[
         show_default=False,
     ),
 ]
-
-
-def check_report_folder(folder: Path | None) -> None:
-    """Refuse a folder that cannot be written before anything is measured.
-
-    Raises:
-        OutputError: it cannot be made or written.
-    """
-    if folder is not None:
-        ensure_directory(folder)
 
 
 def write_evaluation(

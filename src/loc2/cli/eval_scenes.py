@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from loc2.cli.eval_pairs import report_results
-from loc2.cli.eval_report import ReportFolder, check_report_folder, write_evaluation
+from loc2.cli.eval_report import ReportFolder, write_evaluation
 from loc2.cli.options import Device, Quiet, Weights
 from loc2.cli.progress import run_with_progress
 from loc2.cli.scenes import Styles, Textures, scene_options
 from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again
 from loc2.localizer import Localizer
+from loc2.outputs import output_directory
 
 HELD_OUT_SEED = 900_000_000
 """Seeds from here on are kept for evaluation; training uses lower ones."""
@@ -56,30 +57,30 @@ def eval_scenes(
         least = (window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
         options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
     protocol = Protocol(heading_range, window, shift_range)
-    check_report_folder(report)
-    localizer = Localizer.from_pretrained(weights, device)
-    sources = scene_sources(seed, count, options, exact_depth)
-    results = run_with_progress(
-        "scenes",
-        len(sources),
-        quiet,
-        lambda told: evaluate_samples(localizer, sources, protocol, told),
-    )
-    results["config"] |= {
-        "data": "generated scenes",
-        "first_seed": seed,
-        "count": count,
-        "styles": list(options.styles),
-        "textures": None if textures is None else textures.name,
-        "pinhole": pinhole,
-        "exact_depth": exact_depth,
-    }
-    report_results(results, output, quiet)
-    by_id = {source.id: source for source in sources}
-    write_evaluation(
-        context,
-        report,
-        results,
-        lambda case: localize_again(localizer, by_id[case.id], protocol, case.seed or 0),
-        quiet,
-    )
+    with output_directory(report):
+        localizer = Localizer.from_pretrained(weights, device)
+        sources = scene_sources(seed, count, options, exact_depth)
+        results = run_with_progress(
+            "scenes",
+            len(sources),
+            quiet,
+            lambda told: evaluate_samples(localizer, sources, protocol, told),
+        )
+        results["config"] |= {
+            "data": "generated scenes",
+            "first_seed": seed,
+            "count": count,
+            "styles": list(options.styles),
+            "textures": None if textures is None else textures.name,
+            "pinhole": pinhole,
+            "exact_depth": exact_depth,
+        }
+        report_results(results, output, quiet)
+        by_id = {source.id: source for source in sources}
+        write_evaluation(
+            context,
+            report,
+            results,
+            lambda case: localize_again(localizer, by_id[case.id], protocol, case.seed or 0),
+            quiet,
+        )

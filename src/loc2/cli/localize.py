@@ -34,7 +34,7 @@ from loc2.geo.locate import locate
 from loc2.geo.opening import open_aerial
 from loc2.localization import Localization
 from loc2.localizer import Localizer
-from loc2.outputs import ensure_directory, pose_record, position_sigma_m, write_json
+from loc2.outputs import output_directory, pose_record, position_sigma_m, write_json
 from loc2.request import PhotoRequest
 
 
@@ -125,32 +125,31 @@ def localize(
     search = request.search_options()
     source = open_aerial(aerial, request.aerial_options())
     files.check(source.georeferenced, ground)
-    if output is not None:
-        ensure_directory(output)
-    localizer = Localizer.from_pretrained(weights, device)
-    with progress_bar(quiet) as bar:
-        located = locate(
-            localizer,
-            ground,
-            source,
-            **search,
-            progress=lambda done, total: show_pieces(bar, done, total),
-            **request.depth_options(),
+    with output_directory(output):
+        localizer = Localizer.from_pretrained(weights, device)
+        with progress_bar(quiet) as bar:
+            located = locate(
+                localizer,
+                ground,
+                source,
+                **search,
+                progress=lambda done, total: show_pieces(bar, done, total),
+                **request.depth_options(),
+            )
+        written = files.write(located, ground)
+        if not quiet:
+            for line in located.priors.warnings:
+                typer.echo(f"warning: {line}", err=True)
+        deliver(
+            located.localization,
+            output,
+            as_json=as_json,
+            quiet=quiet,
+            record=located.record(),
+            rows=located_rows(located),
+            files=written,
+            explanation=shown,
         )
-    written = files.write(located, ground)
-    if not quiet:
-        for line in located.priors.warnings:
-            typer.echo(f"warning: {line}", err=True)
-    deliver(
-        located.localization,
-        output,
-        as_json=as_json,
-        quiet=quiet,
-        record=located.record(),
-        rows=located_rows(located),
-        files=written,
-        explanation=shown,
-    )
 
 
 def deliver(

@@ -29,10 +29,11 @@ def spread_head(
     Returns:
         Metric range, invalid outside the rows that the grid covers; None without a depth head.
     """
-    if description.log_range_ratio is None or description.valid_logit is None:
+    if description.depth is None:
         return None
     size = (grid.bottom_px - grid.top_px, camera.width)
-    maps = torch.stack((description.log_range_ratio[0], description.valid_logit[0]))[None]
+    told = description.depth
+    maps = torch.stack((told.log_range_ratio[0], told.valid_logit[0]))[None]
     log_ratio, logit = functional.interpolate(
         maps.float().cpu(), size=size, mode="bilinear", align_corners=False
     )[0]

@@ -44,21 +44,31 @@ class HeadConfig(BaseModel):
 
 
 @dataclass(frozen=True)
+class CellDepth:
+    """The model's own depth of the cells of a ground image.
+
+    Attributes:
+        log_range_ratio: (B, h, w) natural logarithm of range over camera height.
+        valid_logit: (B, h, w) logit of "has depth: neither sky nor the own vehicle".
+    """
+
+    log_range_ratio: Tensor
+    valid_logit: Tensor
+
+
+@dataclass(frozen=True)
 class GroundDescription:
     """What the ground head says of each cell of a ground image.
 
     Attributes:
         descriptors: (B, D, h, w) unit descriptors.
         weight: (B, h, w) positive weight of a cell in the alignment.
-        log_range_ratio: (B, h, w) natural logarithm of range over camera height, or None where
-            the model has no depth of its own.
-        valid_logit: (B, h, w) logit of "has depth: neither sky nor the own vehicle", or None.
+        depth: of each cell, or None where the model has no depth of its own.
     """
 
     descriptors: Tensor
     weight: Tensor
-    log_range_ratio: Tensor | None
-    valid_logit: Tensor | None
+    depth: CellDepth | None
 
 
 class _ResidualLayer(nn.Module):
@@ -211,7 +221,6 @@ class GroundHead(nn.Module):
         return GroundDescription(
             descriptors=functional.normalize(out[:, :dim], dim=1),
             weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
-            log_range_ratio=flat + depth[:, 0],
             # Valid to start with: the untrained depth is level ground, not nothing.
-            valid_logit=depth[:, 1] + 1.0,
+            depth=CellDepth(flat + depth[:, 0], depth[:, 1] + 1.0),
         )

@@ -150,7 +150,7 @@ class PublishedLocalizer(Localizer):
 
     def _describe_ground(self, views: Sequence[GroundView]) -> GroundDescription:
         descriptors = self.model.ground_descriptors(stacked(views))
-        return GroundDescription(descriptors, torch.ones_like(descriptors[:, 0]), None, None)
+        return GroundDescription(descriptors, torch.ones_like(descriptors[:, 0]), None)
 
     def _describe_aerial(self, views: Sequence[AerialView]) -> list[AerialFeatures]:
         descriptors = self.model.aerial_descriptors(stacked(views))

@@ -188,14 +188,14 @@ class Objective(Trainable):
             scores = self._pose_scores(cells, description, aerial, generator)
             add("voting", config.voting, voting_loss(scores, self.sharpness))
             parts["pose_accuracy"] = (scores.argmax(1) == 0).float()
-        if description.log_range_ratio is not None and description.valid_logit is not None:
+        if description.depth is not None:
             distance = cells.points_m.norm(dim=1)
             known = cells.has_depth & cells.exact[:, None, None]
             known = known & (distance < config.depth_limit_m)
             truth = torch.log(distance.clamp_min(0.1) / cells.camera_height_m[:, None, None])
-            predicted = description.log_range_ratio.float()
+            predicted = description.depth.log_range_ratio.float()
             add("depth", config.depth, depth_loss(predicted, truth, known))
-            entropy = validity_loss(description.valid_logit.float(), cells.has_depth)
+            entropy = validity_loss(description.depth.valid_logit.float(), cells.has_depth)
             add("validity", config.validity, entropy * cells.exact)
         return {"loss": total, **parts}
 
@@ -288,11 +288,11 @@ class Objective(Trainable):
         points = torch.where(exact[:, None], cells.points_m, points)
         valid = torch.where(exact, cells.has_depth, valid)
         own = (draw >= config.bev_flat + config.bev_exact).to(device)[:, None, None]
-        if description.log_range_ratio is not None and description.valid_logit is not None:
-            ratio = description.log_range_ratio.detach().float().clamp(-2.0, 6.0).exp()
+        if description.depth is not None:
+            ratio = description.depth.log_range_ratio.detach().float().clamp(-2.0, 6.0).exp()
             by_model = cells.rays * (height[:, None, None] * ratio)[:, None]
             points = torch.where(own[:, None], by_model, points)
-            valid = torch.where(own, description.valid_logit.detach() > 0, valid)
+            valid = torch.where(own, description.depth.valid_logit.detach() > 0, valid)
         bev_m = points[:, :2].flatten(2).transpose(1, 2)
         distance = bev_m.norm(dim=-1)
         in_range = (distance >= limits.min_range_m) & (distance <= limits.max_range_m)

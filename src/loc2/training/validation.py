@@ -84,19 +84,19 @@ def _lift(cells: Cells, description: GroundDescription, lift: str) -> tuple[Tens
     if lift == "exact":
         return cells.points_m, cells.has_depth
     height = cells.camera_height_m[:, None, None]
-    log_ratio, valid_logit = description.log_range_ratio, description.valid_logit
-    if lift == "own" and log_ratio is not None and valid_logit is not None:
-        return cells.rays * (height * log_ratio.float().exp())[:, None], valid_logit > 0
+    if lift == "own" and description.depth is not None:
+        range_m = height * description.depth.log_range_ratio.float().exp()
+        return cells.rays * range_m[:, None], description.depth.valid_logit > 0
     down = -cells.rays[:, 2]
     return cells.rays * (height / down.clamp_min(1e-3))[:, None], down > 0
 
 
 def _depth_error(cells: Cells, description: GroundDescription) -> float | None:
-    if description.log_range_ratio is None or not bool(cells.exact[0]):
+    if description.depth is None or not bool(cells.exact[0]):
         return None
     known = cells.has_depth[0]
     truth = cells.points_m[0].norm(dim=0)[known] / cells.camera_height_m[0]
-    difference = description.log_range_ratio[0].float()[known] - truth.clamp_min(0.05).log()
+    difference = description.depth.log_range_ratio[0].float()[known] - truth.clamp_min(0.05).log()
     return float((difference - difference.median()).abs().mean()) if len(difference) else None
 
 
