@@ -186,7 +186,9 @@ def judge(arguments: argparse.Namespace) -> None:
     """Judge the confidence that a weights file holds."""
     with safe_open(arguments.weights, framework="pt") as file:
         model = ConfidenceModel.from_json(file.metadata()["confidence"])
-    _report(model, json.loads(arguments.rows.read_text()), {}, arguments.results)
+    _report(
+        model, json.loads(arguments.rows.read_text()), {"fitted": model.samples}, arguments.results
+    )
 
 
 def _report(

@@ -31,6 +31,7 @@ VALIDATION = (100_000, 40)
 TRAINING = ((300_000, 400), (300_400, 300))
 """First seeds and numbers of scenes."""
 DEPTH_DIM = 128
+DEPTH_RANK = 32
 TOLD = "ground_head.net.out."
 
 
@@ -105,7 +106,7 @@ def main() -> None:
 def for_depth(config: TrainConfig) -> TrainConfig:
     """Return the run that learns depth alone: half the passes, the last weights count."""
     assert config.model.head is not None
-    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM})
+    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM, "depth_rank": DEPTH_RANK})
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"head": head}),

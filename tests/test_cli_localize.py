@@ -148,6 +148,7 @@ BAD_OPTIONS: list[tuple[tuple[object, ...], str]] = [
     (("--meters-per-pixel", 0.2, "--nonsense"), "nonsense"),
     (("--meters-per-pixel", 0.2, "--figures", "matches,heatmap"), "figure 'heatmap': choose from"),
     (("--meters-per-pixel", 0.2, "--figures", ""), "figure '': choose from"),
+    (("--meters-per-pixel", 0.2, "--output", "n" * 300), "cannot be made"),
     (("--meters-per-pixel", 0.2, "--figure-format", "bmp"), "choose from png, svg, pdf"),
 ]
 

@@ -113,12 +113,12 @@ def second_opinion(
     description, grid = ground.description, ground.grid
     assert description is not None and grid is not None
     # At the cells' resolution: a map of the whole image would be made for these few reads.
-    if depth_map.source == "own":
+    if depth_map.from_head:
         other = FlatGround(ground.height_m)(ground.image, grid.camera)
     elif description.depth is not None:
         depth = ground.height_m * description.depth.log_range_ratio[0].float().cpu().exp()
         valid = description.depth.valid_logit[0].cpu() > 0
-        other = DepthMap(depth, "range", True, valid, "own", levelled=True)
+        other = DepthMap(depth, "range", True, valid, "own", levelled=True, from_head=True)
     else:
         return None
     points, valid = lift_cells(other, grid.camera, grid.camera.height, grid.camera.width)

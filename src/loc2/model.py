@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.errors import InputError, WeightsError
-from loc2.features import VARIANTS, VisionTransformer, load_vit
+from loc2.features import VARIANTS, AdaptedBlocks, VisionTransformer, load_vit
 from loc2.frames import cell_centers_px
 from loc2.matching.heads import GroundDescription, GroundHead, HeadConfig, ResidualConvHead
 
@@ -149,12 +149,15 @@ class Loc2Model(nn.Module):
         self.backbone = VisionTransformer(VARIANTS[config.backbone])
         self.ground_head: GroundHead | None = None
         self.aerial_head: ResidualConvHead | None = None
+        self.depth_blocks: AdaptedBlocks | None = None
         if config.head is not None:
             dim, head = self.feature_dim, config.head
             self.ground_head = GroundHead(dim, head)
             self.aerial_head = ResidualConvHead(
                 dim, head.descriptor_dim, head, head.descriptor_dim, head.hidden_dim
             )
+            if head.depth_rank:
+                self.depth_blocks = AdaptedBlocks(self.backbone, config.blocks, head.depth_rank)
 
     @property
     def feature_dim(self) -> int:
@@ -258,12 +261,15 @@ class Loc2Model(nn.Module):
         mean = torch.tensor(self.config.image_mean, device=like.device)[:, None, None]
         std = torch.tensor(self.config.image_std, device=like.device)[:, None, None]
         normalised = ((images.to(like.device) - mean) / std).to(like.dtype)
-        reduced = self.reduced_precision and not self.training
-        # Not "enabled=reduced", which would switch off what the caller has switched on.
-        precision = torch.autocast(like.device.type, torch.bfloat16) if reduced else nullcontext()
-        with precision:
+        with self._backbone_precision():
             levels = self.backbone(normalised, self.config.blocks)
         return torch.cat([functional.normalize(level.float(), dim=1) for level in levels], dim=1)
+
+    def _backbone_precision(self) -> AbstractContextManager[None]:
+        # Not "enabled=reduced", which would switch off what the caller has switched on.
+        if self.reduced_precision and not self.training:
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
 
     def describe_ground(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
         """Turn ground features into descriptors, weights and depth.
@@ -275,7 +281,11 @@ class Loc2Model(nn.Module):
         """
         centred = _centre(features)
         if self.ground_head is not None:
-            described: GroundDescription = self.ground_head(centred, rays, wrap)
+            for_depth = None
+            if self.depth_blocks is not None:
+                with self._backbone_precision():
+                    for_depth = _centre(self.depth_blocks(features, self.backbone))
+            described: GroundDescription = self.ground_head(centred, rays, wrap, for_depth)
             return described
         # Without training, a cell counts by its distance on the ground: far cells cover more of
         # it. Measured on real pairs, this beats equal weights.

@@ -77,7 +77,9 @@ def output_directory(path: Path | None) -> Iterator[None]:
     Raises:
         OutputError: it cannot be made, or cannot be written.
     """
-    made = [] if path is None else [p for p in (path, *path.parents) if not p.exists()]
+    # Path.exists raises where a name is too long or a parent is barred; that is told below.
+    above = () if path is None else (path, *path.parents)
+    made = [folder for folder in above if not os.path.exists(folder)]  # noqa: PTH110
     try:
         if path is not None:
             ensure_directory(path)

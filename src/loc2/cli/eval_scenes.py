@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -53,8 +54,8 @@ def eval_scenes(
     options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
     if window is not None:
         # The camera stands in the middle, so that the window's offset is all that is unknown; the
-        # image must hold the window wherever that is cut.
-        least = (window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
+        # image must hold the window wherever and however turned it is cut.
+        least = (math.sqrt(2) * window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
         options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
     protocol = Protocol(heading_range, window, shift_range)
     with output_directory(report):

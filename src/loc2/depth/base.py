@@ -25,6 +25,7 @@ class DepthMap:
         source: what the depth came from, for reports.
         levelled: True when the depth already puts the ground at the camera's height, so that its
             scale needs no estimate.
+        from_head: True when the weights' own depth head estimated it.
     """
 
     depth: Tensor
@@ -33,6 +34,7 @@ class DepthMap:
     valid: Tensor
     source: str
     levelled: bool = False
+    from_head: bool = False
 
     def __post_init__(self) -> None:
         """Keep depth and mask of one shape."""

@@ -41,7 +41,7 @@ def spread_head(
     valid = torch.zeros(camera.height, camera.width, dtype=torch.bool)
     depth[grid.top_px : grid.bottom_px] = log_ratio.exp() * camera_height_m
     valid[grid.top_px : grid.bottom_px] = logit > 0
-    return DepthMap(depth, "range", True, valid, "own", levelled=True)
+    return DepthMap(depth, "range", True, valid, "own", levelled=True, from_head=True)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def weights_checksum(model: CellModel) -> str:
 def cache_key(model: CellModel, source: PairSource, config: CacheConfig) -> str:
     """Return a key over everything that decides the cache's content."""
     record = {
-        "version": 2,
+        "version": 4,
         "weights": weights_checksum(model),
         "grids": _grid_settings(model),
         "source": source.fingerprint,

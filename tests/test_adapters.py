@@ -1,0 +1,90 @@
+"""Adapted blocks: the backbone's last blocks again, from stored features, with updates."""
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch.nn.functional import cosine_similarity
+
+from loc2.features import AdaptedBlocks
+from loc2.matching import HeadConfig
+from loc2.model import Loc2Model, ModelConfig, load_model, packaged_weights
+
+BLOCKS = (8, 11)
+
+
+@pytest.fixture(scope="module")
+def model() -> Loc2Model:
+    return load_model(packaged_weights("default"))[0]
+
+
+@pytest.fixture(scope="module")
+def features(model: Loc2Model) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(1, 3, 12, 16, generator=generator)
+    image = torch.nn.functional.interpolate(coarse, size=(168, 224), mode="bicubic").clamp(0, 1)
+    with torch.inference_mode():
+        return model.features(image)
+
+
+def _adapted(model: Loc2Model) -> AdaptedBlocks:
+    torch.manual_seed(0)
+    return AdaptedBlocks(model.backbone, BLOCKS, 4)
+
+
+def test_without_training_the_last_level_is_nearly_the_backbones_own(
+    model: Loc2Model, features: torch.Tensor
+) -> None:
+    with torch.no_grad():
+        found = _adapted(model)(features, model.backbone)
+    dim = model.backbone.config.embed_dim
+    assert torch.equal(found[:, :dim], features[:, :dim])
+    likeness = cosine_similarity(found[:, dim:], features[:, dim:], dim=1)
+    assert float(likeness.mean()) > 0.9
+    torch.testing.assert_close(found[:, dim:].norm(dim=1), torch.ones_like(likeness))
+
+
+def test_updates_learn_and_the_backbone_does_not(model: Loc2Model, features: torch.Tensor) -> None:
+    blocks = _adapted(model)
+    before = {name: p.detach().clone() for name, p in model.backbone.named_parameters()}
+    target = torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+    optimizer = torch.optim.Adam(blocks.parameters(), lr=0.02)
+    losses = []
+    for _ in range(8):
+        loss = -(blocks(features.clone(), model.backbone) * target).sum(1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < losses[0] - 0.1
+    for name, parameter in model.backbone.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
+def test_only_depth_sees_its_own_blocks() -> None:
+    """Other depth blocks change the depth, and nothing that is matched."""
+    config = ModelConfig(
+        blocks=BLOCKS, head=HeadConfig(hidden_dim=16, depth_dim=16, depth_rank=2)
+    )
+    torch.manual_seed(0)
+    model = Loc2Model(config).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    torch.nn.init.ones_(model.backbone.norm.weight)
+    image = torch.rand(1, 3, 56, 56, generator=torch.Generator().manual_seed(2))
+    rays = torch.nn.functional.normalize(torch.randn(1, 3, 4, 4), dim=1)
+    with torch.no_grad():
+        seen = model.features(image)
+        first = model.describe_ground(seen, rays, wrap=False)
+        assert model.depth_blocks is not None
+        for parameter in model.depth_blocks.parameters():
+            torch.nn.init.normal_(parameter, std=1.0)
+        second = model.describe_ground(seen, rays, wrap=False)
+    assert torch.equal(first.descriptors, second.descriptors)
+    assert torch.equal(first.weight, second.weight)
+    assert first.depth is not None and second.depth is not None
+    assert not torch.allclose(first.depth.log_range_ratio, second.depth.log_range_ratio)
+
+
+def test_a_rank_needs_a_network_for_depth() -> None:
+    with pytest.raises(ValidationError, match="depth_dim"):
+        HeadConfig(depth_rank=4)
