@@ -54,7 +54,7 @@ def test_updates_learn_and_the_backbone_does_not(model: Loc2Model, features: tor
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0] - 0.1
     for name, parameter in model.backbone.named_parameters():
         assert torch.equal(parameter, before[name])
@@ -62,9 +62,7 @@ def test_updates_learn_and_the_backbone_does_not(model: Loc2Model, features: tor
 
 def test_only_depth_sees_its_own_blocks() -> None:
     """Other depth blocks change the depth, and nothing that is matched."""
-    config = ModelConfig(
-        blocks=BLOCKS, head=HeadConfig(hidden_dim=16, depth_dim=16, depth_rank=2)
-    )
+    config = ModelConfig(blocks=BLOCKS, head=HeadConfig(hidden_dim=16, depth_dim=16, depth_rank=2))
     torch.manual_seed(0)
     model = Loc2Model(config).eval()
     for parameter in model.parameters():

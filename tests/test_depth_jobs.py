@@ -208,6 +208,13 @@ def test_own_depth_masked_by_its_head_is_localized_without_a_unit(
         "localize", pair_files.ground, "--aerial", pair_files.aerial, "--meters-per-pixel", 0.25,
         "--depth", tmp_path / "ground.png", "--depth-unit", "cm",
     ).assert_one_line_error("the file says 'mm'")  # fmt: skip
+    # What the head has estimated is no second opinion on the head's answer, from a file neither.
+    panorama = Equirectangular(320, 160)
+    for model, from_head in (("own", True), ("flat", False)):
+        cli(
+            "depth", pair_files.ground, "--output", tmp_path / model, "--model", model, "--quiet"
+        )  # fmt: skip
+        assert load_depth(tmp_path / model / "ground.npz", panorama).from_head == from_head
 
 
 # ------------------------------------------------------------------ checks

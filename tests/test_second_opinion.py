@@ -71,7 +71,7 @@ def _flat(view: GroundView) -> DepthMap:
 def _by_head(view: GroundView) -> DepthMap:
     """Level ground at half its range, which is what the head says."""
     flat = _flat(view)
-    return DepthMap(flat.depth / 2, "range", True, flat.valid, "own", levelled=True)
+    return DepthMap(flat.depth / 2, "range", True, flat.valid, "own", levelled=True, from_head=True)
 
 
 @pytest.mark.parametrize("asked", ["flat", "own"])
