@@ -1,0 +1,31 @@
+"""``loc2 eval scenes``: generated scenes that are evaluated as asked for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CliResult
+
+pytest.importorskip("numba")
+pytest.importorskip("shapely")
+
+Cli = Callable[..., CliResult]
+
+
+@pytest.mark.parametrize("kind", [(), ("--pinhole",)])
+def test_windows_are_as_large_as_asked_for_however_the_camera_is_tilted(
+    cli: Cli, tmp_path: Path, kind: tuple[str, ...]
+) -> None:
+    results = tmp_path / "results.json"
+    ran = cli(
+        "eval", "scenes", "--count", 2, "--window", 30, "--shift-range", 4, "--styles",
+        "countryside", *kind, "--output", results, "--quiet",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    pairs = json.loads(results.read_text())["pairs"]
+    assert len(pairs) == 2
+    for pair in pairs:
+        assert pair["window_m"] == pytest.approx(30, abs=0.4)
+        assert max(abs(pair["true_east_m"]), abs(pair["true_north_m"])) < 4 * 2**0.5 + 0.4
