@@ -118,7 +118,7 @@ def second_opinion(
     elif description.depth is not None:
         depth = ground.height_m * description.depth.log_range_ratio[0].float().cpu().exp()
         valid = description.depth.valid_logit[0].cpu() > 0
-        other = DepthMap(depth, "range", True, valid, "own", levelled=True, from_head=True)
+        other = DepthMap(depth, "range", True, valid, "own", levelled=True)
     else:
         return None
     points, valid = lift_cells(other, grid.camera, grid.camera.height, grid.camera.width)

@@ -25,13 +25,7 @@ from loc2.localization import PROBABILITY, Hypothesis, Localization
 from loc2.many import localize_many
 from loc2.matching import GroundDescription
 from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
-from loc2.model import (
-    Loc2Model,
-    load_model,
-    named_device,
-    packaged_weights,
-    runs_bfloat16_fast,
-)
+from loc2.model import Loc2Model, load_model, named_device, packaged_weights, runs_bfloat16_fast
 from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, statistics
 from loc2.pose.posterior import PosePrior
 from loc2.pose.similarity import ScaleOption

@@ -22,6 +22,7 @@ from loc2.depth.masks import MaskOptions
 from loc2.depth.own import OwnDepth
 from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth
 from loc2.depth.preview import Sheet
+from loc2.depth.record import head_name
 from loc2.depth.registry import depth_model_info, depth_model_names, make_depth_model
 from loc2.depth.store import DepthFormat
 from loc2.depth.tangent import ViewLayout
@@ -199,7 +200,7 @@ def _info(model: str, localizer: Localizer | None) -> DepthModelInfo:
     if model != "own" or localizer is None:
         return depth_model_info(model)
     licence = localizer.metadata.get("licence", "see the weights' metadata")
-    return DepthModelInfo(f"own ({localizer.weights})", "1", "metric", "range", licence)
+    return DepthModelInfo(head_name(localizer.weights), "1", "metric", "range", licence)
 
 
 def _builder(

@@ -99,7 +99,7 @@ def load_depth(
         metric=chosen_unit != "relative",
         valid=torch.from_numpy(usable),
         source=f"file {path.name}",
-        from_head=record is not None and record.model.startswith("own ("),
+        from_head=record is not None and record.from_head,
     )
 
 

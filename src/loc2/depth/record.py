@@ -12,6 +12,13 @@ from loc2.cameras import Camera, DepthKind, Equirectangular, Pinhole
 from loc2.errors import InputError
 from loc2.inputs.camera_files import CameraSpec, validation_line
 
+_HEAD = "own ("
+
+
+def head_name(weights: str) -> str:
+    """Return the name of the depth head of weights, as records state it."""
+    return f"{_HEAD}{weights})"
+
 
 class DepthRecord(BaseModel):
     """What is known of a depth file; written as JSON beside it.
@@ -49,6 +56,11 @@ class DepthRecord(BaseModel):
     masks: list[str] = []
     valid_percent: float
     software: str
+
+    @property
+    def from_head(self) -> bool:
+        """Whether a depth head of ours estimated it."""
+        return self.model.startswith(_HEAD)
 
 
 def record_path(depth_path: Path) -> Path:
