@@ -86,3 +86,9 @@ def test_only_depth_sees_its_own_blocks() -> None:
 def test_a_rank_needs_a_network_for_depth() -> None:
     with pytest.raises(ValidationError, match="depth_dim"):
         HeadConfig(depth_rank=4)
+
+
+def test_a_rank_needs_blocks_between_two_levels() -> None:
+    head = HeadConfig(depth_dim=16, depth_rank=4)
+    with pytest.raises(ValidationError, match="two levels"):
+        ModelConfig(blocks=(11,), head=head)

@@ -6,10 +6,10 @@ import json
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -74,6 +74,12 @@ class ModelConfig(BaseModel):
     max_range_m: float = 35.0
     vote_temperature: float = Field(default=0.01, gt=0)
     default_depth: Literal["own", "flat"] = "own"
+
+    @model_validator(mode="after")
+    def _blocks_between(self) -> Self:
+        if self.head is not None and self.head.depth_rank and len(self.blocks) < 2:
+            raise ValueError("depth_rank adapts what lies between two levels of blocks: name both")
+        return self
 
 
 @dataclass(frozen=True)
