@@ -5,9 +5,10 @@ import torch
 from pydantic import ValidationError
 from torch.nn.functional import cosine_similarity
 
-from loc2.features import AdaptedBlocks
+from loc2.features import VARIANTS, AdaptedBlocks, VisionTransformer
 from loc2.matching import HeadConfig
 from loc2.model import Loc2Model, ModelConfig, load_model, packaged_weights
+from loc2.training.tuning import TuningConfig, apply_tuning, plain_state
 
 BLOCKS = (8, 11)
 
@@ -86,6 +87,36 @@ def test_only_depth_sees_its_own_blocks() -> None:
 def test_a_rank_needs_a_network_for_depth() -> None:
     with pytest.raises(ValidationError, match="depth_dim"):
         HeadConfig(depth_rank=4)
+
+
+def test_the_last_two_of_three_levels_count(model: Loc2Model, features: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    three = AdaptedBlocks(model.backbone, (2, *BLOCKS), 4)
+    with torch.no_grad():
+        found = three(torch.cat((features[:, :384].flip(1), features), 1), model.backbone)
+        expected = _adapted(model)(features, model.backbone)
+    assert torch.equal(found[:, 384:], expected)
+
+
+@torch.no_grad()
+def test_a_backbone_that_learns_updates_has_them_in_these_blocks_too() -> None:
+    torch.manual_seed(0)
+    backbone = VisionTransformer(VARIANTS["dinov2_vits14"])
+    blocks = AdaptedBlocks(backbone, BLOCKS, 2)
+    features = torch.randn(1, 2 * 384, 3, 4)
+    apply_tuning(backbone, TuningConfig(mode="adapters", rank=2), 0)
+    for parameter in (*backbone.parameters(), *blocks.parameters()):
+        torch.nn.init.normal_(parameter, std=0.1)
+    found = blocks(features, backbone)
+    plain = VisionTransformer(VARIANTS["dinov2_vits14"])
+    plain.load_state_dict(plain_state(backbone))
+    torch.testing.assert_close(found, blocks(features, plain), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [(11, 8), (11, 11), (8, 12), (-1, 11), ()])
+def test_blocks_ascend_and_exist(blocks: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="blocks"):
+        ModelConfig(blocks=blocks)
 
 
 def test_a_rank_needs_blocks_between_two_levels() -> None:

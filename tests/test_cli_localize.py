@@ -183,6 +183,9 @@ def test_bad_files_give_one_line(cli: Cli, pair_files: PairFiles, tmp_path: Path
     cli(
         "localize", pair_files.ground, "--aerial", pair_files.aerial, *common, "--weights", weights
     ).assert_one_line_error("weights.safetensors")
+    long = f"{'n' * 300}.png"
+    for files in ((long, pair_files.aerial), (pair_files.ground, long)):
+        cli("localize", files[0], "--aerial", files[1], *common).assert_one_line_error("too long")
     np.save(tmp_path / "depth.npy", np.full((160, 320), np.nan))
     cli(
         "localize", pair_files.ground, "--aerial", pair_files.aerial, *common,

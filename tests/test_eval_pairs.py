@@ -252,6 +252,11 @@ def test_command_writes_results(cli: Cli, pair_files: PairFiles, tmp_path: Path)
         (("--heading-range", "200"), "heading range"),
         (("--window", "-3"), "window"),
         (("--shift-range", "-3"), "shift range"),
+        (("--seeds", "1,2,1"), "seeds must differ"),
+        (("--depth", "nope"), "nope"),
+        (("--output", "/proc/none/results.json"), "/proc/none"),
+        (("--output", "."), "is a folder"),
+        (("--output", f"{'x' * 300}.json"), "too long"),
     ],
 )
 def test_bad_protocols(

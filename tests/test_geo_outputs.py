@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -136,8 +137,38 @@ def test_formats_option(tmp_path: Path) -> None:
         "pose.v1.kml",
         "pose.v1.gpx",
     ]
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_answers([make_answer()], tmp_path / "none" / "pose", ("csv",))
+    (tmp_path / "taken.csv").mkdir()
+    with pytest.raises(OutputError, match="is a folder"):
+        write_answers([make_answer()], tmp_path / "taken", ("csv",))
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = save(tmp_path / "a.jpg")
+    there = [tmp_path / "pose.kml", tmp_path / "b.jpg", tmp_path / "overlay.tif"]
+    for path in there:
+        path.write_bytes(b"before")
+
+    def full(path: Path, data: bytes | str, *_: object, **__: object) -> int:
+        with path.open("wb") as file:
+            file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full_raster(*_: object, **__: object) -> None:
+        raise rasterio.errors.RasterioIOError("no space")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(rasterio, "open", full_raster)
+    area = MetricArea(0.0, 0.0, 10.0, 10.0)
+    for write in (
+        lambda: write_answers([make_answer()], tmp_path / "pose", ("kml",)),
+        lambda: write_exif_copy(photo, there[1], make_answer()),
+        lambda: write_geotiff(there[2], torch.zeros(4, 8, 8), LocalFrame(48, 11), area),
+    ):
+        with pytest.raises(OutputError, match=r"(?i)no space"):
+            write()
+    assert [path.read_bytes() for path in there] == [b"before"] * 3
+    assert sorted(tmp_path.iterdir()) == sorted([photo, *there])
 
 
 def test_answers_beside_the_antimeridian() -> None:

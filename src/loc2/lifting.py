@@ -15,6 +15,7 @@ from loc2.pose.posterior import PosePosterior
 from loc2.views import AerialFeatures, GroundView
 
 _HEATMAP_STEP_M = 1.0
+_HEATMAP_BINS = 512  # most along a side: a report of a window of kilometres stays small
 _HEADING_BINS = 72
 
 
@@ -142,10 +143,11 @@ def second_opinion(
 def heatmap_of(posterior: PosePosterior, cells: GroundCells) -> Heatmap:
     """Return the marginals of a posterior over the window of the cells."""
     half_m = cells.half_size_m
-    bins = (round(2 * half_m[1] / _HEATMAP_STEP_M), round(2 * half_m[0] / _HEATMAP_STEP_M))
-    position = posterior.heatmap(max(bins[0], 1), max(bins[1], 1), half_m)
+    step_m = max(_HEATMAP_STEP_M, 2 * max(half_m) / _HEATMAP_BINS)
+    rows, cols = (max(round(2 * half / step_m), 1) for half in reversed(half_m))
+    position = posterior.heatmap(rows, cols, half_m)
     step_deg = 360.0 / _HEADING_BINS
     index = torch.round(posterior.poses[:, 2] / step_deg).long() % _HEADING_BINS
     heading = posterior.probability.new_zeros(_HEADING_BINS)
     heading.index_add_(0, index, posterior.probability)
-    return Heatmap(position, 2 * half_m[1] / max(bins[0], 1), heading)
+    return Heatmap(position, 2 * half_m[1] / rows, heading)

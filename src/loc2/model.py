@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +78,13 @@ class ModelConfig(BaseModel):
     default_depth: Literal["own", "flat"] = "own"
 
     @model_validator(mode="after")
-    def _blocks_between(self) -> Self:
+    def _blocks_ascend(self) -> Self:
+        vit = VARIANTS.get(self.backbone)
+        depth = math.inf if vit is None else vit.depth
+        if not self.blocks or self.blocks[0] < 0 or self.blocks[-1] >= depth:
+            raise ValueError(f"blocks: one or more of 0 to {depth - 1:g} expected")
+        if any(b <= a for a, b in itertools.pairwise(self.blocks)):
+            raise ValueError("blocks must ascend")
         if self.head is not None and self.head.depth_rank and len(self.blocks) < 2:
             raise ValueError("depth_rank adapts what lies between two levels of blocks: name both")
         return self

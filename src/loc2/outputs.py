@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,7 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OutputError: the folder cannot be made or written.
     """
     ensure_directory(path.parent)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         raise OutputError(f"output {path}: is a folder")
     try:
         handle, name = tempfile.mkstemp(
@@ -42,7 +43,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise OutputError(f"output {path}: cannot be written ({error.strerror})") from error
+        reason = error.strerror or error
+        raise OutputError(f"output {path}: cannot be written ({reason})") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -89,6 +91,29 @@ def output_directory(path: Path | None) -> Iterator[None]:
             with suppress(OSError):  # not there, or not empty
                 folder.rmdir()
         raise
+
+
+@contextmanager
+def output_file(path: Path | None) -> Iterator[None]:
+    """Make a file's folder before long work, as :func:`output_directory` does.
+
+    Args:
+        path: the file; None for no output.
+
+    Raises:
+        OutputError: it cannot be written, as far as can be told before.
+    """
+    if path is not None:
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except FileNotFoundError:
+            is_folder = False
+        except OSError as error:
+            raise OutputError(f"output {path}: cannot be written ({error.strerror})") from error
+        if is_folder:
+            raise OutputError(f"output {path}: is a folder")
+    with output_directory(None if path is None else path.parent):
+        yield
 
 
 def write_json(path: Path, content: Any) -> None:

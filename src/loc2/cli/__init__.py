@@ -78,6 +78,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(getattr(error, "format_message", error.__str__)()))
     except Loc2Error as error:
         return _fail(str(error))
+    except OSError as error:
+        # A path that is too long or in a barred folder, or nowhere left to write to.
+        named = "" if error.filename is None else f"{error.filename}: "
+        return _fail(f"{named}{error.strerror or error}")
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED_EXIT
     return result if isinstance(result, int) else 0

@@ -29,7 +29,7 @@ from loc2.evaluation.records import Record
 from loc2.evaluation.tables import RECALL_NAMES, PublishedRow, published_rows
 from loc2.localizer import DEFAULT_WEIGHTS, Localizer
 from loc2.model import packaged_weights
-from loc2.outputs import output_directory, write_json
+from loc2.outputs import output_directory, output_file, write_json
 from loc2.pose.solve import Solver
 from loc2.published.localizer import PublishedLocalizer
 
@@ -138,7 +138,7 @@ def run(
         further_summaries: summaries special to the data set.
         context: of the command.
     """
-    with output_directory(choices.report):
+    with output_directory(choices.report), output_file(choices.output):
         total = len(source) if options.limit is None else min(options.limit, len(source))
         with progress_bar(choices.quiet) as bar:
             task = bar.add_task(str(config["data"]), total=total)

@@ -16,7 +16,7 @@ from loc2.data.pairs import read_pairs
 from loc2.errors import InputError
 from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again, pair_sources
 from loc2.localizer import Localizer
-from loc2.outputs import output_directory, write_json
+from loc2.outputs import output_directory, output_file, write_json
 
 
 def eval_pairs(
@@ -44,7 +44,7 @@ def eval_pairs(
     """Measure localization on pairs with known poses."""
     rows = read_pairs(pairs)
     protocol = Protocol(heading_range, window, shift_range, parse_seeds(seeds), depth)
-    with output_directory(report):
+    with output_directory(report), output_file(output):
         localizer = Localizer.from_pretrained(weights, device)
         sources = {source.id: source for source in pair_sources(rows)}
         results = run_with_progress(

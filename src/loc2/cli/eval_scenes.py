@@ -16,7 +16,7 @@ from loc2.cli.progress import run_with_progress
 from loc2.cli.scenes import Styles, Textures, scene_options
 from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again
 from loc2.localizer import Localizer
-from loc2.outputs import output_directory
+from loc2.outputs import output_directory, output_file
 
 HELD_OUT_SEED = 900_000_000
 """Seeds from here on are kept for evaluation; training uses lower ones."""
@@ -58,7 +58,7 @@ def eval_scenes(
         least = (math.sqrt(2) * window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
         options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
     protocol = Protocol(heading_range, window, shift_range)
-    with output_directory(report):
+    with output_directory(report), output_file(output):
         localizer = Localizer.from_pretrained(weights, device)
         sources = scene_sources(seed, count, options, exact_depth)
         results = run_with_progress(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from loc2.cameras import Camera
 from loc2.data.pairs import Pair
-from loc2.depth import DepthMap, DepthUnit, load_depth
+from loc2.depth import DepthMap, DepthUnit, depth_model_info, load_depth
 from loc2.errors import InputError, Loc2Error
 from loc2.evaluation.calibration import calibrate_rows
 from loc2.evaluation.metrics import Errors, summarize
@@ -58,6 +58,10 @@ class Protocol:
             raise InputError(f"shift range must not be negative, got {self.shift_range_m:g}")
         if not self.seeds or min(self.seeds) < 0:
             raise InputError("seeds must be one or more numbers that are not negative")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise InputError("seeds must differ: the same trial would count twice")
+        if self.depth not in ("given", "default", "own"):
+            depth_model_info(self.depth)
 
 
 @dataclass(frozen=True)

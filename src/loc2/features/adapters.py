@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from loc2.features.dinov2 import VisionTransformer
 
@@ -41,18 +42,19 @@ class AdaptedBlocks(nn.Module):
 
     The features before these blocks stay as they are, so caches of them serve any number of
     adaptations. Their tokens are known up to a factor, as the final LayerNorm left them, and
-    without the class token; run like this, the blocks as published give features whose cosine to
-    the published ones is 0.97 to 0.997.
+    without the class token. Run like this, the published blocks 9 to 11 of ViT-S/14 give features
+    of photos whose mean cosine to the published ones is 0.986 to 0.992; other backbones, and levels
+    further apart, are less close (blocks 3 to 11: 0.66 to 0.75).
 
     Args:
         backbone: whose blocks are adapted; it is not part of this module.
-        blocks: the levels of the features, of which the first and the last count.
+        blocks: the levels of the features, of which the last two count.
         rank: of the updates.
     """
 
     def __init__(self, backbone: VisionTransformer, blocks: Sequence[int], rank: int) -> None:
         super().__init__()
-        self.range = (blocks[0] + 1, blocks[-1] + 1)
+        self.range = (blocks[-2] + 1, blocks[-1] + 1)
         self.updates = nn.ModuleList()
         for block in backbone.blocks[slice(*self.range)]:
             updates = nn.ModuleDict()
@@ -75,14 +77,18 @@ class AdaptedBlocks(nn.Module):
         """
         dim = backbone.config.embed_dim
         batch, _, rows, cols = features.shape
-        x = _tokens(features[:, :dim].flatten(2).transpose(1, 2).float(), backbone.norm)
+        x = _tokens(features[:, -2 * dim : -dim].flatten(2).transpose(1, 2).float(), backbone.norm)
         for block, updates in zip(
             backbone.blocks[slice(*self.range)], self.updates.children(), strict=True
         ):
             weights = {}
             for name, update in updates.named_children():
-                layer = name.replace("-", ".")
-                weights[f"{layer}.weight"] = update(block.get_submodule(layer).weight)
+                path = name.replace("-", ".")
+                layer = block.get_submodule(path)
+                # The backbone itself may be learning updates of its own.
+                tuned = parametrize.is_parametrized(layer, "weight")
+                key = "parametrizations.weight.original" if tuned else "weight"
+                weights[f"{path}.{key}"] = update(layer.get_parameter(key))
             x = functional_call(block, weights, (x,))
         level = functional.normalize(backbone.norm(x).float(), dim=-1)
         level = level.transpose(1, 2).reshape(batch, dim, rows, cols)

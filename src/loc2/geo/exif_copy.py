@@ -11,9 +11,10 @@ from pathlib import Path
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
-from loc2.errors import InputError, OutputError
+from loc2.errors import InputError
 from loc2.geo.answer import GeoAnswer
 from loc2.inputs.exif import BAD_METADATA
+from loc2.outputs import atomic_path
 
 _HEADER = b"Exif\0\0"
 _MAX_SEGMENT = 65533
@@ -46,10 +47,8 @@ def write_exif_copy(photo: Path, target: Path, answer: GeoAnswer) -> None:
         result = _with_png_exif(data, _updated(photo, answer), photo)
     else:
         raise InputError(f"{photo}: EXIF can be written to copies of JPEG and PNG files only")
-    try:
-        target.write_bytes(result)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror})") from error
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(result)
 
 
 def _updated(photo: Path, answer: GeoAnswer) -> bytes:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from loc2.errors import InputError, OutputError
+from loc2.errors import InputError
 from loc2.geo.answer import GeoAnswer
+from loc2.outputs import atomic_path
 
 HEADING_LINE_M = 15.0
 """Length of the line that shows the heading on a map."""
@@ -171,10 +172,8 @@ def write_answers(
     written = []
     for name in formats:
         path = stem.with_name(f"{stem.name}.{name}")
-        try:
-            path.write_text(FORMATS[name](answers), encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        with atomic_path(path) as temporary:
+            temporary.write_text(FORMATS[name](answers), encoding="utf-8")
         written.append(path)
     return tuple(written)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from loc2.errors import InputError, OutputError
 from loc2.geo.extras import import_geo
 from loc2.geo.frame import LocalFrame, MetricArea
+from loc2.outputs import atomic_path
 
 
 def utm_crs_name(latitude_deg: float, longitude_deg: float) -> str:
@@ -94,7 +95,7 @@ def write_geotiff(
     if attribution:
         tags |= {"TIFFTAG_COPYRIGHT": attribution, "ATTRIBUTION": attribution}
     try:
-        with rasterio.open(path, "w", **profile) as dataset:
+        with atomic_path(path) as temporary, rasterio.open(temporary, "w", **profile) as dataset:
             dataset.write(target)
             dataset.update_tags(**tags)
     except (rasterio.errors.RasterioError, OSError) as error:
