@@ -1,6 +1,7 @@
 """The facade in Python: inputs of every kind, depth scale, caching of aerial features."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -108,6 +109,37 @@ def test_priors_narrow_the_search(localizer: Localizer, pair_files: PairFiles) -
             localizer.localize(
                 pair_files.ground, pair_files.aerial, meters_per_pixel=0.25, heading_prior=bad
             )
+
+
+def test_the_camera_is_expected_about_the_centre(
+    localizer: Localizer, pair_files: PairFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = localizer.aerial_features(Image.open(pair_files.aerial), 0.25)
+
+    def answer(
+        sigma: float | None, prior: tuple[float, float, float] | None = None
+    ) -> Localization:
+        config = localizer.model.config.model_copy(update={"center_sigma": sigma})
+        monkeypatch.setattr(localizer.model, "config", config)
+        return localizer.localize(pair_files.ground, features, position_prior=prior)
+
+    def distance_m(found: Localization) -> float:
+        """Nothing matches in noise, so that the posterior follows the prior."""
+        share = found.heatmap.position
+        rows, cols = share.shape
+        north, east = torch.meshgrid(
+            torch.arange(rows) - (rows - 1) / 2, torch.arange(cols) - (cols - 1) / 2, indexing="ij"
+        )
+        return float((share * torch.hypot(east, north)).sum() / share.sum())
+
+    anywhere, weak, strong = answer(None), answer(0.3), answer(0.03)
+    assert distance_m(strong) < distance_m(weak) < distance_m(anywhere)
+    assert distance_m(strong) < 3 * 0.03 * 48
+    side_m = features.image.shape[-1] * features.meters_per_pixel
+    assert strong.settings["center_sigma_m"] == pytest.approx(0.03 * side_m)
+    told = answer(0.03, (0.0, 0.0, math.inf))
+    assert told.pose == anywhere.pose
+    assert told.settings["center_sigma_m"] is told.settings["position_prior_m"] is None
 
 
 def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:

@@ -39,6 +39,7 @@ from loc2.query import (
     Query,
     camera_of,
     check_position,
+    near_center,
     pose_prior,
     resolve_depth,
 )
@@ -111,6 +112,11 @@ class Localizer:
     def precision(self) -> str:
         """Precision that the backbone runs in."""
         return "bfloat16" if self.model.reduced_precision else "float32"
+
+    @property
+    def center_sigma(self) -> float | None:
+        """Where the camera is expected without a position prior; see :class:`ModelConfig`."""
+        return self.model.config.center_sigma
 
     @property
     def default_depth(self) -> str:
@@ -283,7 +289,10 @@ class Localizer:
                 for a full panorama (an image of 2:1).
             meters_per_pixel: of the aerial image, metres (features and views know it already).
             heading_prior: (degrees, half-width in degrees); the heading is searched only there.
-            position_prior: (east_m, north_m, radius_m); the position is searched only there.
+            position_prior: (east_m, north_m, radius_m); the position is searched only there, and
+                all of it is alike. Without it, weights may expect the camera about the window's
+                centre (:attr:`center_sigma`); a radius of ``math.inf`` says that it may be
+                anywhere.
             depth: ``default`` (what the weights do best with), ``own`` (their depth head),
                 ``flat`` or another model's name, a depth file, a map or a model.
             depth_unit: unit of a depth file.
@@ -313,6 +322,7 @@ class Localizer:
             check_position(prior, aerial)
             if isinstance(aerial, AerialView):
                 aerial = self._features(aerial)
+        prior = near_center(prior, aerial, self.center_sigma)
         self.describe((ground,), ())
         timings["ground features"] = ground.network_s
         asked, view = self.default_depth if depth == "default" else depth, ground
@@ -326,7 +336,7 @@ class Localizer:
                 seed,
                 timings,
             )
-        posterior = found.posterior
+        posterior, radius_m = found.posterior, prior.position_radius_m
         return Localization(
             pose=found.hypotheses[0].pose,
             covariance=posterior.covariance,
@@ -345,10 +355,9 @@ class Localizer:
             settings={
                 "heading_prior_deg": None if prior.heading_deg is None else prior.heading_deg,
                 "heading_range_deg": prior.heading_range_deg,
-                "position_prior_m": prior.position_m,
-                "position_radius_m": (
-                    prior.position_radius_m if math.isfinite(prior.position_radius_m) else None
-                ),
+                "position_prior_m": prior.position_m if math.isfinite(radius_m) else None,
+                "position_radius_m": radius_m if math.isfinite(radius_m) else None,
+                "center_sigma_m": prior.position_sigma_m,
                 "depth": found.depth.source,
                 "camera_height_m": ground.height_m,
                 "solver": found.solver,

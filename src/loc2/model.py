@@ -52,6 +52,9 @@ class ModelConfig(BaseModel):
         max_range_m: farther points are not matched, metres.
         vote_temperature: the mean evidence of a pose is divided by this to become a logarithm of
             its posterior.
+        center_sigma: standard deviation of the camera's position about the window's centre, along
+            each axis, as a share of the window's longer side; what is expected where no position
+            prior is given. None expects it anywhere alike.
         default_depth: what lifts ground cells where nothing else is asked for: the depth head or
             level ground, whichever measures better with these weights. Without a depth head it is
             level ground.
@@ -75,6 +78,7 @@ class ModelConfig(BaseModel):
     min_range_m: float = 2.0
     max_range_m: float = 35.0
     vote_temperature: float = Field(default=0.01, gt=0)
+    center_sigma: float | None = Field(default=None, gt=0)
     default_depth: Literal["own", "flat"] = "own"
 
     @model_validator(mode="after")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -33,7 +33,11 @@ class HeadingPrior:
 
 @dataclass(frozen=True)
 class PositionPrior:
-    """The position is known to lie within ``radius_m`` of (``east_m``, ``north_m``)."""
+    """The position is known to lie within ``radius_m`` of (``east_m``, ``north_m``).
+
+    All positions within are equally likely; an infinite radius says that nothing is known, not
+    even that the window was laid around a guess.
+    """
 
     east_m: float
     north_m: float
@@ -101,6 +105,21 @@ def pose_prior(
         position_m=None if position is None else (position.east_m, position.north_m),
         position_radius_m=math.inf if position is None else position.radius_m,
     )
+
+
+def near_center(prior: PosePrior, aerial: AerialFeatures, sigma: float | None) -> PosePrior:
+    """Expect the camera about the window's centre where nothing is known of its position.
+
+    Args:
+        prior: what is known.
+        aerial: the window.
+        sigma: standard deviation along each axis as a share of the window's longer side; None
+            expects the camera anywhere alike.
+    """
+    if sigma is None or prior.position_m is not None:
+        return prior
+    longest_m = max(aerial.image.shape[-2:]) * aerial.meters_per_pixel
+    return replace(prior, position_m=(0.0, 0.0), position_sigma_m=sigma * longest_m)
 
 
 def check_position(prior: PosePrior, aerial: AerialView | AerialFeatures) -> None:

@@ -7,6 +7,7 @@ there is. A window larger than the model sees at once is searched piece by piece
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,11 +166,14 @@ def carry_out(
     answers: list[Localization] = []
     windows: list[AerialWindow] = []
     nothing: NoImageryError | None = None
+    asked = plan.position_prior
+    if asked is None and len(pieces) > 1:
+        asked = PositionPrior(0.0, 0.0, math.inf)  # a piece's centre is nobody's guess
     for done, piece in enumerate(pieces):
         if progress is not None:
             progress(done, len(pieces))
-        prior = _shifted(plan.position_prior, whole, piece.area)
-        if plan.position_prior is not None and prior is None:
+        prior = _shifted(asked, whole, piece.area)
+        if asked is not None and prior is None:
             continue
         try:
             window, view = plan.window(localizer, piece)

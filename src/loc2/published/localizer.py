@@ -73,6 +73,11 @@ class PublishedLocalizer(Localizer):
         return str(self.model.backbone.cls_token.dtype).removeprefix("torch.")
 
     @property
+    def center_sigma(self) -> None:
+        """The method expects the camera anywhere."""
+        return None
+
+    @property
     def default_depth(self) -> str:
         """Level ground: the published networks bring no depth of their own."""
         return "flat"

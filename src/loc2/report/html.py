@@ -28,6 +28,7 @@ _SETTING_NAMES = {
     "heading_range_deg": "heading was searched within, ± degrees",
     "position_prior_m": "position was expected at, metres",
     "position_radius_m": "position was searched within, metres",
+    "center_sigma_m": "position was expected about the centre, standard deviation, metres",
     "camera_height_m": "camera height, metres",
     "confidence": "confidence means",
 }
