@@ -59,10 +59,15 @@ def localize(
         float | None, typer.Option(help="Half-width of the heading prior, degrees.")
     ] = None,
     position_prior: Annotated[
-        str | None, typer.Option(help="EAST,NORTH in metres from the aerial image's centre.")
+        str | None,
+        typer.Option(
+            help="EAST,NORTH in metres from the aerial image's centre; by default the camera is "
+            "expected about the centre."
+        ),
     ] = None,
     position_radius: Annotated[
-        float | None, typer.Option(help="Radius of the position prior, metres.")
+        float | None,
+        typer.Option(help="Radius of the position prior, metres; inf: anywhere alike."),
     ] = None,
     depth: Annotated[str, typer.Option(help="Depth model's name, or a depth file.")] = "default",
     depth_unit: Annotated[
