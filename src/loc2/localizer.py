@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -38,9 +37,9 @@ from loc2.query import (
     PositionPrior,
     Query,
     camera_of,
-    check_position,
-    near_center,
+    place_prior,
     pose_prior,
+    prior_settings,
     resolve_depth,
 )
 from loc2.views import (
@@ -289,10 +288,8 @@ class Localizer:
                 for a full panorama (an image of 2:1).
             meters_per_pixel: of the aerial image, metres (features and views know it already).
             heading_prior: (degrees, half-width in degrees); the heading is searched only there.
-            position_prior: (east_m, north_m, radius_m); the position is searched only there, and
-                all of it is alike. Without it, weights may expect the camera about the window's
-                centre (:attr:`center_sigma`); a radius of ``math.inf`` says that it may be
-                anywhere.
+            position_prior: (east_m, north_m, radius_m); the position is searched only there. By
+                default see :attr:`center_sigma`; a radius of ``math.inf`` says "anywhere".
             depth: ``default`` (what the weights do best with), ``own`` (their depth head),
                 ``flat`` or another model's name, a depth file, a map or a model.
             depth_unit: unit of a depth file.
@@ -319,10 +316,9 @@ class Localizer:
                 aerial = self.aerial_view(aerial, meters_per_pixel, photo=ground.is_photo)
             elif meters_per_pixel is not None:
                 raise InputError("meters_per_pixel: aerial features know it already; leave it out")
-            check_position(prior, aerial)
+            prior = place_prior(prior, aerial, self.center_sigma)
             if isinstance(aerial, AerialView):
                 aerial = self._features(aerial)
-        prior = near_center(prior, aerial, self.center_sigma)
         self.describe((ground,), ())
         timings["ground features"] = ground.network_s
         asked, view = self.default_depth if depth == "default" else depth, ground
@@ -336,7 +332,7 @@ class Localizer:
                 seed,
                 timings,
             )
-        posterior, radius_m = found.posterior, prior.position_radius_m
+        posterior = found.posterior
         return Localization(
             pose=found.hypotheses[0].pose,
             covariance=posterior.covariance,
@@ -353,11 +349,7 @@ class Localizer:
             timings_s=timings,
             weights=self.weights,
             settings={
-                "heading_prior_deg": None if prior.heading_deg is None else prior.heading_deg,
-                "heading_range_deg": prior.heading_range_deg,
-                "position_prior_m": prior.position_m if math.isfinite(radius_m) else None,
-                "position_radius_m": radius_m if math.isfinite(radius_m) else None,
-                "center_sigma_m": prior.position_sigma_m,
+                **prior_settings(prior),
                 "depth": found.depth.source,
                 "camera_height_m": ground.height_m,
                 "solver": found.solver,

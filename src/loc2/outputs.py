@@ -28,8 +28,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         OutputError: the folder cannot be made or written.
     """
     ensure_directory(path.parent)
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
-        raise OutputError(f"output {path}: is a folder")
+    _check_file(path)
     try:
         handle, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
@@ -47,6 +46,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise OutputError(f"output {path}: cannot be written ({reason})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what cannot become a file: a folder, a name that is too long, a place below a file."""
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"output {path}: cannot be written ({error.strerror})") from error
+    if is_folder:
+        raise OutputError(f"output {path}: is a folder")
 
 
 def _umask() -> int:
@@ -104,14 +115,7 @@ def output_file(path: Path | None) -> Iterator[None]:
         OutputError: it cannot be written, as far as can be told before.
     """
     if path is not None:
-        try:
-            is_folder = stat.S_ISDIR(path.stat().st_mode)
-        except FileNotFoundError:
-            is_folder = False
-        except OSError as error:
-            raise OutputError(f"output {path}: cannot be written ({error.strerror})") from error
-        if is_folder:
-            raise OutputError(f"output {path}: is a folder")
+        _check_file(path)
     with output_directory(None if path is None else path.parent):
         yield
 

@@ -107,33 +107,42 @@ def pose_prior(
     )
 
 
-def near_center(prior: PosePrior, aerial: AerialFeatures, sigma: float | None) -> PosePrior:
+def prior_settings(prior: PosePrior) -> dict[str, object]:
+    """Return what was known before matching as an answer's settings state it; None for nothing."""
+    radius_m = prior.position_radius_m if math.isfinite(prior.position_radius_m) else None
+    return {
+        "heading_prior_deg": prior.heading_deg,
+        "heading_range_deg": prior.heading_range_deg,
+        "position_prior_m": None if radius_m is None else prior.position_m,
+        "position_radius_m": radius_m,
+        "center_sigma_m": prior.position_sigma_m,
+    }
+
+
+def place_prior(
+    prior: PosePrior, aerial: AerialView | AerialFeatures, center_sigma: float | None
+) -> PosePrior:
     """Expect the camera about the window's centre where nothing is known of its position.
 
     Args:
         prior: what is known.
         aerial: the window.
-        sigma: standard deviation along each axis as a share of the window's longer side; None
-            expects the camera anywhere alike.
-    """
-    if sigma is None or prior.position_m is not None:
-        return prior
-    longest_m = max(aerial.image.shape[-2:]) * aerial.meters_per_pixel
-    return replace(prior, position_m=(0.0, 0.0), position_sigma_m=sigma * longest_m)
-
-
-def check_position(prior: PosePrior, aerial: AerialView | AerialFeatures) -> None:
-    """Refuse a position prior that misses the aerial image.
+        center_sigma: standard deviation along each axis as a share of the window's longer side;
+            None expects the camera anywhere alike.
 
     Raises:
-        InputError: it does.
+        InputError: what is known of the position misses the window.
     """
-    if prior.position_m is None:
-        return
     height_px, width_px = aerial.image.shape[-2:]
+    if prior.position_m is None:
+        if center_sigma is None:
+            return prior
+        longest_m = max(height_px, width_px) * aerial.meters_per_pixel
+        return replace(prior, position_m=(0.0, 0.0), position_sigma_m=center_sigma * longest_m)
     for center_m, side_px in zip(prior.position_m, (width_px, height_px), strict=True):
         if abs(center_m) - prior.position_radius_m > side_px * aerial.meters_per_pixel / 2:
             raise InputError("position prior: lies outside the aerial image")
+    return prior
 
 
 def camera_of(
