@@ -1,6 +1,9 @@
 """``loc2 localize`` and friends from the command line: outputs, and every kind of bad input."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +147,7 @@ BAD_OPTIONS: list[tuple[tuple[object, ...], str]] = [
     (("--meters-per-pixel", 0.2, "--depth-unit", "furlong"), "--depth-unit"),
     (("--meters-per-pixel", 0.2, "--weights", "none.safetensors"), "no such weights file"),
     (("--meters-per-pixel", 0.2, "--device", "abacus"), "not available"),
+    (("--meters-per-pixel", 0.2, "--device", "meta"), "not available"),
     (("--meters-per-pixel", 0.2, "--camera", "none.json"), "cannot be read"),
     (("--meters-per-pixel", 0.2, "--nonsense"), "nonsense"),
     (("--meters-per-pixel", 0.2, "--figures", "matches,heatmap"), "figure 'heatmap': choose from"),
@@ -212,6 +216,18 @@ def test_help_and_version(cli: Cli) -> None:
         assert command in listing.out
         assert cli(command, "--help").code == 0
     cli("nonsense").assert_one_line_error("nonsense")
+
+
+@pytest.mark.parametrize("options", [("--version",), ("localize", "--help")])
+def test_output_that_nobody_reads_is_no_error(options: tuple[str, ...]) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    result = subprocess.run(
+        [sys.executable, "-m", "loc2", *options],
+        stdout=write_end, stderr=subprocess.PIPE, check=False,
+    )  # fmt: skip
+    os.close(write_end)
+    assert (result.returncode, result.stderr) == (1, b"")
 
 
 def test_all_figures_and_the_report(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:

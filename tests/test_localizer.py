@@ -10,12 +10,13 @@ from PIL import Image
 
 from loc2 import Localizer
 from loc2.cameras import Equirectangular
+from loc2.cli.demo import bundled_pair
 from loc2.depth import DepthMap, FlatGround
 from loc2.errors import InputError
 from loc2.frames import heading_error_deg
 from loc2.inputs import CameraSpec
 from loc2.localization import Localization
-from loc2.query import Query
+from loc2.query import HEIGHT_SIGMA, Query
 from tests.conftest import PairFiles
 
 
@@ -75,6 +76,29 @@ def test_the_scale_of_depth_is_recovered(
     assert distance < 0.05
     assert heading_error_deg(answer.pose.heading_deg, reference.pose.heading_deg) < 0.1
     assert answer.scale * factor == pytest.approx(reference.scale, rel=1e-3)
+    assert answer.settings["camera_height_sigma"] is None
+
+
+@pytest.mark.parametrize("factor", [0.88, 1.14])
+@pytest.mark.parametrize("depth", ["flat", "own"])
+def test_a_wrong_camera_height_is_made_up_for(
+    localizer: Localizer, depth: str, factor: float
+) -> None:
+    pair = bundled_pair()
+    assert pair.camera_height_m is not None
+    aerial = localizer.aerial_features(pair.aerial, pair.meters_per_pixel)
+    right, wrong = (
+        localizer.localize(
+            pair.ground, aerial, camera=pair.camera_spec(), depth=depth, camera_height_m=height_m
+        )
+        for height_m in (pair.camera_height_m, pair.camera_height_m * factor)
+    )
+    moved_m = math.dist(
+        (right.pose.east_m, right.pose.north_m), (wrong.pose.east_m, wrong.pose.north_m)
+    )
+    assert moved_m < 0.3
+    assert wrong.scale * factor == pytest.approx(right.scale, rel=0.05)
+    assert right.settings["camera_height_sigma"] == HEIGHT_SIGMA
 
 
 def test_relative_depth_without_ground_is_refused(

@@ -146,6 +146,19 @@ def test_priors_narrow_the_search() -> None:
         )
 
 
+def test_a_prior_on_the_scale_weighs_it_against_the_evidence() -> None:
+    scores, bev, _, _ = scene(5)
+
+    def found_scale(sigma: float | None) -> float:
+        prior = PosePrior(log_scale_sigma=sigma)
+        found = vote(scores, bev / 1.15, cell_size_m=CELL_M, scale=(0.8, 1.25), prior=prior)
+        return found.pose.scale
+
+    assert found_scale(None) == pytest.approx(1.15, rel=0.02)
+    assert found_scale(0.3) == pytest.approx(1.15, rel=0.02)
+    assert found_scale(0.001) == pytest.approx(1.0, rel=0.01)
+
+
 def test_no_evidence_gives_a_wide_posterior() -> None:
     bev = scene(0)[1]
     found = vote(torch.zeros(len(bev), CELLS, CELLS), bev, cell_size_m=CELL_M)

@@ -26,6 +26,8 @@ class Found:
         solver: name of the solver.
         confidence: see :class:`loc2.localization.Localization`.
         statistics: of the posterior and the matches, by which answers are judged.
+        height_sigma: by how much the camera's height was taken to be uncertain, as the standard
+            deviation of its logarithm; None where the depth does not rest on it.
     """
 
     posterior: PosePosterior
@@ -36,6 +38,7 @@ class Found:
     solver: str
     confidence: float
     statistics: Statistics
+    height_sigma: float | None = None
 
 
 @contextmanager

@@ -27,7 +27,6 @@ from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
 from loc2.model import Loc2Model, load_model, named_device, packaged_weights, runs_bfloat16_fast
 from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, statistics
 from loc2.pose.posterior import PosePrior
-from loc2.pose.similarity import ScaleOption
 from loc2.pose.solve import MatchList, Solver, solve
 from loc2.pose.voting import vote
 from loc2.published.model import FORMAT as PUBLISHED_FORMAT
@@ -41,6 +40,7 @@ from loc2.query import (
     pose_prior,
     prior_settings,
     resolve_depth,
+    scale_prior,
 )
 from loc2.views import (
     AerialFeatures,
@@ -53,8 +53,6 @@ from loc2.views import (
 
 DEFAULT_WEIGHTS = "default"
 Precision = Literal["auto", "float32", "bfloat16"]
-SCALE_BOUNDS = (0.7, 1.4)
-"""How far a depth's scale may lie from what the camera's height implies."""
 
 
 class Localizer:
@@ -352,6 +350,7 @@ class Localizer:
                 **prior_settings(prior),
                 "depth": found.depth.source,
                 "camera_height_m": ground.height_m,
+                "camera_height_sigma": found.height_sigma,
                 "solver": found.solver,
                 "seed": seed,
                 "precision": self.precision,
@@ -442,7 +441,7 @@ class Localizer:
         height_px, width_px = aerial.image.shape[-2:]
         half_m = (width_px * aerial.meters_per_pixel / 2, height_px * aerial.meters_per_pixel / 2)
         with timed(timings, "pose"):
-            scale: ScaleOption = 1.0 if depth_map.levelled else SCALE_BOUNDS
+            prior, scale = scale_prior(prior, depth_map)
             if solver in (None, "voting"):
                 posterior = vote(
                     cells.evidence,
@@ -497,4 +496,5 @@ class Localizer:
             solver or "voting",
             self.confidence_model.confidence(judged_by),
             judged_by,
+            prior.log_scale_sigma,
         )

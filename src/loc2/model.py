@@ -344,7 +344,7 @@ def named_device(name: str | None) -> torch.device:
     """
     try:
         device = torch.device(name or "cpu")
-        torch.empty(1, device=device)
+        torch.empty(1, device=device).item()  # "meta" makes tensors without content
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"device {name}: not available on this machine") from error
     return device

@@ -21,6 +21,12 @@ PANORAMA_HEIGHT_M = 2.5
 """Camera height assumed for panoramas, which mostly come from vehicles, metres."""
 PINHOLE_HEIGHT_M = 1.6
 """Camera height assumed for photos, which mostly come from hands, metres."""
+HEIGHT_SIGMA = 0.1
+HEIGHT_BOUNDS = (0.8, 1.25)
+"""How wrong a camera's height may be where depth rests on it, as the standard deviation of its
+logarithm and at most, as a factor: it is a guess mostly, and the ground is seldom level."""
+SCALE_BOUNDS = (0.7, 1.4)
+"""How far the scale of other depth may lie from what the camera's height implies."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,22 @@ def pose_prior(
         position_m=None if position is None else (position.east_m, position.north_m),
         position_radius_m=math.inf if position is None else position.radius_m,
     )
+
+
+def scale_prior(prior: PosePrior, depth: DepthMap) -> tuple[PosePrior, tuple[float, float]]:
+    """Add what is known of the depth's scale.
+
+    Args:
+        prior: what else is known before matching.
+        depth: what the ground is lifted with.
+
+    Returns:
+        The prior with that, and the smallest and largest scale to search, both over what the
+        camera's height implies.
+    """
+    if depth.levelled:
+        return replace(prior, log_scale_sigma=HEIGHT_SIGMA), HEIGHT_BOUNDS
+    return prior, SCALE_BOUNDS
 
 
 def prior_settings(prior: PosePrior) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import cast
 
@@ -12,6 +13,7 @@ from loc2.errors import Loc2Error
 
 INPUT_ERROR_EXIT = 2
 INTERRUPTED_EXIT = 130
+CLOSED_PIPE_EXIT = 1
 
 # typer brings its own copy of click in some versions; this is the usage error of the one in use.
 _UsageError = cast("type[Exception]", typer.BadParameter.__base__)
@@ -63,21 +65,28 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: command-line words without the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0, or 2 with one line on standard error for anything the user can mend.
+        The exit code: 0, or 2 with one line on standard error for anything the user can mend
+        (130 when interrupted, 1 when the reader of its output has gone).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    if arguments == ["--version"]:
-        typer.echo(__version__)
-        return 0
-    command = typer.main.get_command(build_app())
     try:
+        if arguments == ["--version"]:
+            typer.echo(__version__)
+            return 0
+        command = typer.main.get_command(build_app())
         result = command.main(
             arguments or ["--help"], prog_name="loc2", standalone_mode=False, obj=tuple(arguments)
         )
+        sys.stdout.flush()
     except _UsageError as error:
         return _fail(str(getattr(error, "format_message", error.__str__)()))
     except Loc2Error as error:
         return _fail(str(error))
+    except BrokenPipeError:
+        # Who read the output (`| head`) has enough. Nothing is left to be written on exit either;
+        # the code is that of rich, which catches this itself where it prints.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE_EXIT
     except OSError as error:
         # A path that is too long or in a barred folder, or nowhere left to write to.
         named = "" if error.filename is None else f"{error.filename}: "

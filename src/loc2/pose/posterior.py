@@ -28,6 +28,7 @@ class PosePrior:
         position_radius_m: largest distance from it; every position within is equally likely.
         heading_sigma_deg: further Gaussian factor on the deviation; None for none.
         position_sigma_m: further Gaussian factor on the distance, for each axis; None for none.
+        log_scale_sigma: Gaussian factor on the natural logarithm of the scale; None for none.
     """
 
     heading_deg: float | None = None
@@ -36,6 +37,7 @@ class PosePrior:
     position_radius_m: float = math.inf
     heading_sigma_deg: float | None = None
     position_sigma_m: float | None = None
+    log_scale_sigma: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse ranges that hold no pose."""
@@ -57,7 +59,13 @@ class PosePrior:
             if self.position_sigma_m is not None:
                 result = result - 0.5 * (distance / self.position_sigma_m).square()
             result = result.masked_fill(distance > self.position_radius_m + 1e-3, -math.inf)
-        return result
+        return result + self.log_scale_factor(poses[:, 3])
+
+    def log_scale_factor(self, scale: Tensor) -> Tensor:
+        """Return the logarithms of the prior's factor on scales of any shape."""
+        if self.log_scale_sigma is None:
+            return torch.zeros_like(scale)
+        return -0.5 * (scale.log() / self.log_scale_sigma).square()
 
     def clamp(self, poses: Tensor) -> Tensor:
         """Return the (P, 4) poses moved to the nearest ones that the prior allows."""

@@ -175,11 +175,12 @@ def scan(
     rest: list[tuple[Tensor, Tensor]] = []
     tails: list[Tensor] = []
     background = torch.zeros(0)
+    log_prior = grid.log_prior(prior, votes.source.device)
     for i, value in enumerate(scales):
         if i % 3 == 0:  # smooth by construction: it may lag behind by a scale
             background = grid.background(evidence, scales[min(i + 1, len(scales) - 1)])
-            background = background + grid.log_prior(prior, votes.source.device)
         volume = gain * grid.count(votes, value) + background
+        volume += log_prior + prior.log_scale_factor(log_prior.new_tensor(value))
         found.append(grid.maxima(volume, value, count=64))
         rest.append(grid.best(volume, value, count=_REST if len(scales) == 1 else _REST // 4))
         tails.append(_log_tail(volume, rest[-1][1]))
@@ -315,7 +316,7 @@ class PoseGrid:
         return volume[:headings]
 
     def log_prior(self, prior: PosePrior, device: torch.device) -> Tensor:
-        """Return (H, rows, cols) the prior's factors, logarithms."""
+        """Return (H, rows, cols) the prior's factors at a scale of one, logarithms."""
         index = torch.arange(self.size, device=device)
         if prior.heading_deg is None and prior.position_m is None:
             return torch.zeros(1, 1, 1, device=device)
