@@ -30,7 +30,7 @@ _SETTING_NAMES = {
     "position_radius_m": "position was searched within, metres",
     "center_sigma_m": "position was expected about the centre, standard deviation, metres",
     "camera_height_m": "camera height, metres",
-    "camera_height_sigma": "camera height was taken to be uncertain by a factor of, ± share",
+    "camera_height_sigma": "camera height was taken to be known to, standard deviation as a share",
     "confidence": "confidence means",
 }
 SIGNS = {"trust": "✓", "check": "?", "reject": "✕"}
