@@ -64,7 +64,11 @@ def judge(localization: Localization) -> Verdict:
     )
     if not doubtful:
         return Verdict("trust", "Likely right", "This position and heading can be used.", reasons)
-    if rival is not None and rival.mass >= RIVAL_SHARE * first and first + rival.mass >= 0.5:
+    close = rival is not None and rival.mass >= RIVAL_SHARE * first
+    # That one of the two is right must be likely: noise has two best places as well.
+    both = first + rival.mass if rival is not None else first
+    believed = not rated or confidence * both >= localization.abstain_below * first
+    if close and both >= 0.5 and believed:
         advice = "Compare the two places below, or give a rough position or heading to decide."
         return Verdict("check", "Ambiguous: two answers fit", advice, reasons)
     if not rated:
@@ -81,7 +85,7 @@ def judge(localization: Localization) -> Verdict:
         "help."
     )
     headline = "Do not rely on this answer"
-    if rival is not None and rival.mass >= RIVAL_SHARE * first:
+    if close:
         headline += ": others fit about as well"
     return Verdict("reject", headline, advice, reasons)
 
