@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from loc2.depth import DepthMap
 from loc2.localization import GroundCells, Hypothesis, Matches
 from loc2.pose.confidence import Statistics
-from loc2.pose.posterior import PosePosterior
+from loc2.pose.posterior import PosePosterior, PosePrior
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,7 @@ class Found:
         solver: name of the solver.
         confidence: see :class:`loc2.localization.Localization`.
         statistics: of the posterior and the matches, by which answers are judged.
-        height_sigma: by how much the camera's height was taken to be uncertain, as the standard
-            deviation of its logarithm; None where the depth does not rest on it.
+        prior: what was known before matching, of the depth's scale too.
     """
 
     posterior: PosePosterior
@@ -38,7 +37,7 @@ class Found:
     solver: str
     confidence: float
     statistics: Statistics
-    height_sigma: float | None = None
+    prior: PosePrior
 
 
 @contextmanager

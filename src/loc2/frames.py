@@ -31,7 +31,7 @@ class Pose:
         east_m: position right of the aerial image's centre, metres.
         north_m: position above (image up) the aerial image's centre, metres.
         heading_deg: degrees clockwise from image up to the camera's forward axis, in [0, 360).
-        scale: metric metres per unit of the depth that was used; 1 for metric depth.
+        scale: metric metres per unit of the depth that was used; about 1 for metric depth.
     """
 
     east_m: float

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 import torch
 from torch import Tensor
 
@@ -126,16 +128,9 @@ def second_opinion(
     cells = _compared(ground, points.reshape(-1, 3), valid.flatten(), 1.0, aerial, range_m)
     if cells is None:
         return None
-    # Both ways rest on one camera height if the first one does: what the modes say of it holds.
-    poses = torch.tensor(
-        [
-            (
-                m.pose.east_m, m.pose.north_m, m.pose.heading_deg,
-                m.pose.scale if depth_map.levelled else 1.0,
-            )
-            for m in posterior.modes
-        ]
-    )  # fmt: skip
+    poses = torch.tensor([astuple(mode.pose) for mode in posterior.modes])
+    if not depth_map.levelled:  # else both rest on one camera height, and the modes say which
+        poses[:, 3] = 1.0
     found = evidence_under(cells.evidence, cells.bev, poses, cells.half_size_m) / temperature
     distance_m = cells.bev.norm(dim=1)
     # A row of level ground lies at one distance, up to rounding: it is not to be split by that.

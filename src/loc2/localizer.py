@@ -347,10 +347,9 @@ class Localizer:
             timings_s=timings,
             weights=self.weights,
             settings={
-                **prior_settings(prior),
+                **prior_settings(found.prior),
                 "depth": found.depth.source,
                 "camera_height_m": ground.height_m,
-                "camera_height_sigma": found.height_sigma,
                 "solver": found.solver,
                 "seed": seed,
                 "precision": self.precision,
@@ -496,5 +495,5 @@ class Localizer:
             solver or "voting",
             self.confidence_model.confidence(judged_by),
             judged_by,
-            prior.log_scale_sigma,
+            prior,
         )

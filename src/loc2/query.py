@@ -138,6 +138,7 @@ def prior_settings(prior: PosePrior) -> dict[str, object]:
         "position_prior_m": None if radius_m is None else prior.position_m,
         "position_radius_m": radius_m,
         "center_sigma_m": prior.position_sigma_m,
+        "camera_height_sigma": prior.log_scale_sigma,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 import torch
@@ -151,7 +151,7 @@ def solve(
                 evidence, scale, prior, max_modes=max_modes, nms=(nms_m or 3.0, nms_deg)
             )
     pose = posterior.pose
-    row = matches.source.new_tensor([pose.east_m, pose.north_m, pose.heading_deg, pose.scale])
+    row = matches.source.new_tensor(astuple(pose))
     residual = residuals_m(matches.source, matches.target, row[None])[0]
     return Solution(posterior, residual, residual <= inlier_m, solver)
 

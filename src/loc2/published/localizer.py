@@ -258,6 +258,7 @@ class PublishedLocalizer(Localizer):
                 inlier=solution.inlier,
                 half_size_m=(half_m, half_m),
             ),
+            prior=prior,
         )
 
     def _cells(
