@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
@@ -41,18 +44,29 @@ def cellular_tile(
         (size, size) distance to the nearest point, the gap to the second nearest (0 on borders),
         both in tile widths, and the index of the nearest point.
     """
-    points = rng.random((count, 2))
-    grid = (np.arange(size) + 0.5) / size
-    first = np.full((size, size), 9.0, np.float32)
-    second = np.full((size, size), 9.0, np.float32)
-    owner = np.zeros((size, size), np.int64)
-    for i, (px, py) in enumerate(points):
-        dx = np.abs(grid - px)
-        dy = np.abs(grid - py)
-        gap = np.hypot(np.minimum(dy, 1 - dy)[:, None], np.minimum(dx, 1 - dx)[None])
-        gap = gap.astype(np.float32)
-        nearer = gap < first
-        second = np.where(nearer, first, np.minimum(second, gap))
-        owner[nearer] = i
-        first = np.where(nearer, gap, first)
+    first, second, owner = _nearest(rng.random((count, 2)), size)
     return first, second - first, owner
+
+
+@njit(cache=True, nogil=True)
+def _nearest(points: NDArray[np.float64], size: int) -> tuple[Float32, Float32, NDArray[np.int64]]:
+    first = np.empty((size, size), np.float32)
+    second = np.empty((size, size), np.float32)
+    owner = np.empty((size, size), np.int64)
+    for row in range(size):
+        for column in range(size):
+            nearest, next_nearest, index = np.float32(9.0), np.float32(9.0), 0
+            for i in range(len(points)):
+                dx = abs((column + 0.5) / size - points[i, 0])
+                dy = abs((row + 0.5) / size - points[i, 1])
+                dx, dy = min(dx, 1 - dx), min(dy, 1 - dy)
+                if dx * dx + dy * dy > 1.001 * next_nearest * next_nearest:
+                    continue  # most points: the root is what takes the time
+                gap = np.float32(math.hypot(dx, dy))
+                if gap < nearest:
+                    nearest, next_nearest, index = gap, nearest, i
+                elif gap < next_nearest:
+                    next_nearest = gap
+            first[row, column], second[row, column] = nearest, next_nearest
+            owner[row, column] = index
+    return first, second, owner
