@@ -24,13 +24,17 @@ def read_ahead(
     Args:
         read: reads one; with workers it must be picklable.
         jobs: what to read.
-        workers: processes; 0 reads in this one.
+        workers: processes; 0 reads in this one. They have a thread each, which this process gives
+            up until the last result is taken or the iterator is closed: more threads than cores
+            are slower than fewer.
     """
     if workers == 0:
         for job in jobs:
             yield _attempt(read, job)
         return
     context = multiprocessing.get_context("spawn")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(threads - workers, 1))
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
         running: collections.deque[Future[Result | Loc2Error]] = collections.deque()
         try:
@@ -43,6 +47,7 @@ def read_ahead(
         finally:
             for future in running:
                 future.cancel()
+            torch.set_num_threads(threads)
 
 
 def _attempt(read: Callable[[Job], Result], job: Job) -> Result | Loc2Error:
