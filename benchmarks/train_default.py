@@ -29,7 +29,7 @@ from loc2.training.start import build_model
 
 VALIDATION = (100_000, 40)
 NEAR = (400_000, 650)
-ANYWHERE = (500_000, 700)
+ANYWHERE = (500_000, 500)
 """First seeds and numbers of scenes. Features know where in an image they are: were the camera
 always near the middle of the aerial image, descriptors would learn that and not what is seen."""
 DEPTH_DIM = 128

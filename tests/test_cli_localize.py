@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,6 +43,7 @@ def test_localize_writes_pose_and_figures(cli: Cli, pair_files: PairFiles, tmp_p
     assert "heading" in result.out
     assert sorted(p.name for p in out.iterdir()) == ["matches.png", "overlay.png", "pose.json"]
     pose = json.loads((out / "pose.json").read_text())
+    assert pose["settings"]["camera_height_m"] == 2.5
     assert pose.keys() >= POSE_KEYS
     assert pose["u_px"] == pytest.approx(96 + pose["east_m"] / 0.25)
     assert pose["v_px"] == pytest.approx(96 - pose["north_m"] / 0.25)
@@ -228,6 +230,24 @@ def test_output_that_nobody_reads_is_no_error(options: tuple[str, ...]) -> None:
     )  # fmt: skip
     os.close(write_end)
     assert (result.returncode, result.stderr) == (1, b"")
+
+
+def test_a_program_without_output_does_its_work(tmp_path: Path) -> None:
+    command = f"{shlex.quote(sys.executable)} -m loc2 --help >&-"
+    result = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+def test_a_terminal_without_a_sign_for_degrees_is_no_error(
+    pair_files: PairFiles, tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "loc2", "localize", pair_files.ground, "--aerial",
+         pair_files.aerial, "--meters-per-pixel", "0.25", "--output", tmp_path],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert b"heading" in result.stdout
 
 
 def test_all_figures_and_the_report(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:

@@ -101,6 +101,19 @@ def test_a_wrong_camera_height_is_made_up_for(
     assert right.settings["camera_height_sigma"] == HEIGHT_SIGMA
 
 
+def test_least_squares_keep_the_scale_of_level_ground(localizer: Localizer) -> None:
+    pair = bundled_pair()
+    answer = localizer.localize(
+        pair.ground,
+        pair.aerial,
+        camera=pair.camera_spec(),
+        meters_per_pixel=pair.meters_per_pixel,
+        solver="procrustes",
+    )
+    assert answer.scale == 1.0
+    assert answer.settings["camera_height_sigma"] is None
+
+
 def test_relative_depth_without_ground_is_refused(
     localizer: Localizer, pair_files: PairFiles
 ) -> None:

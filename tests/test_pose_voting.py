@@ -159,6 +159,51 @@ def test_a_prior_on_the_scale_weighs_it_against_the_evidence() -> None:
     assert found_scale(0.001) == pytest.approx(1.0, rel=0.01)
 
 
+@pytest.mark.parametrize("wanted", [1.0, 1.18, 1.25, 1.4, 0.65])
+def test_a_place_that_wants_a_scale_near_or_beyond_the_bounds_has_its_true_mass(
+    wanted: float,
+) -> None:
+    bounds, prior = (0.8, 1.25), PosePrior(log_scale_sigma=0.1)
+    bev = (torch.rand(40, 2, generator=torch.Generator().manual_seed(0)) - 0.5) * 24
+    centres = aerial_px_to_m(cell_centers_px(CELLS, CELLS, CELLS, CELLS), CELLS, CELLS, CELL_M)
+    places = [(-14.0, 3.0, 40.0, 1.0), (13.0, -6.0, 200.0, wanted)]
+    scores = torch.zeros(len(bev), CELLS, CELLS)
+    for east_m, north_m, heading_deg, scale in places:
+        target = local_to_aerial(
+            bev, torch.tensor(heading_deg), torch.tensor([east_m, north_m]), torch.tensor(scale)
+        )
+        squared = (centres - target[:, None, None]).square().sum(-1)
+        scores = torch.maximum(scores, torch.exp(-squared / 18.0))
+    found = vote(scores, bev, cell_size_m=CELL_M, scale=bounds, prior=prior)
+
+    def log_mass(east_m: float, north_m: float) -> float:
+        near = (found.poses[:, :2] - torch.tensor([east_m, north_m])).norm(dim=1) < 7
+        return math.log(float(found.probability[near].sum()))
+
+    def summed(east_m: float, north_m: float, heading_deg: float) -> float:
+        shift_m, turn_deg = torch.linspace(-6, 6, 13), torch.linspace(-24, 24, 17)
+        log_scale = torch.linspace(math.log(bounds[0]), math.log(bounds[1]), 17)
+        ends = torch.where(torch.arange(17) % 16 == 0, 0.5, 1.0).log()
+        poses = torch.cartesian_prod(
+            shift_m + east_m, shift_m + north_m, turn_deg + heading_deg, log_scale.exp()
+        )
+        value = evidence.score(poses) + prior.log_factor(poses) + ends.repeat(13 * 13 * 17)
+        return float(value.double().logsumexp(0))
+
+    evidence = DenseEvidence(scores, bev, cell_size_m=CELL_M)
+    first, second = places
+    expected = summed(*second[:3]) - summed(*first[:3])
+    assert log_mass(*second[:2]) - log_mass(*first[:2]) == pytest.approx(
+        expected, abs=0.1 + 0.05 * abs(expected)
+    )
+
+
+@pytest.mark.parametrize("name", ["heading_sigma_deg", "position_sigma_m", "log_scale_sigma"])
+def test_a_prior_without_width_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        PosePrior(**{name: 0.0})  # type: ignore[arg-type]
+
+
 def test_no_evidence_gives_a_wide_posterior() -> None:
     bev = scene(0)[1]
     found = vote(torch.zeros(len(bev), CELLS, CELLS), bev, cell_size_m=CELL_M)

@@ -129,8 +129,6 @@ def second_opinion(
     if cells is None:
         return None
     poses = torch.tensor([astuple(mode.pose) for mode in posterior.modes])
-    if not depth_map.levelled:  # else both rest on one camera height, and the modes say which
-        poses[:, 3] = 1.0
     found = evidence_under(cells.evidence, cells.bev, poses, cells.half_size_m) / temperature
     distance_m = cells.bev.norm(dim=1)
     # A row of level ground lies at one distance, up to rounding: it is not to be split by that.

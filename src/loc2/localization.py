@@ -154,5 +154,5 @@ class Localization:
 
     @property
     def scale(self) -> float:
-        """Metres per unit of the depth that was used; 1 for metric depth."""
+        """Metres per unit of the depth that was used; about 1 for metric depth."""
         return self.pose.scale

@@ -138,7 +138,8 @@ def pose_record(localization: Localization) -> dict[str, Any]:
     ``u_px, v_px`` is the camera in the aerial image; ``covariance`` is in the order east, north,
     heading (m, m, degrees); ``confidence`` is the estimated probability that the position error is
     under 5 m and the heading error under 10 degrees; ``radius_90_m`` about the position holds the
-    truth in nine cases of ten; ``abstains`` says that the answer is too doubtful to be used.
+    truth in nine cases of ten; ``abstains`` says that the answer is too doubtful to be used;
+    ``settings`` are those of the answer, the camera's height and what was known before among them.
     """
     pose = localization.pose
     height_px, width_px = localization.aerial_image.shape[-2:]
@@ -165,6 +166,7 @@ def pose_record(localization: Localization) -> dict[str, Any]:
             }
             for h in localization.hypotheses
         ],
+        "settings": localization.settings,
         "weights": localization.weights,
         "version": __version__,
     }

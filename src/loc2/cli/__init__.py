@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import cast
@@ -77,7 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
         result = command.main(
             arguments or ["--help"], prog_name="loc2", standalone_mode=False, obj=tuple(arguments)
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where nobody can read it
+            sys.stdout.flush()
     except _UsageError as error:
         return _fail(str(getattr(error, "format_message", error.__str__)()))
     except Loc2Error as error:
@@ -104,4 +106,6 @@ def _fail(message: str) -> int:
 
 def run() -> None:
     """Entry point of the ``loc2`` program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that has no sign for degrees
     sys.exit(main())

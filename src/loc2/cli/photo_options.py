@@ -43,7 +43,8 @@ class CameraOptions:
     camera_height: Annotated[
         float | None,
         typer.Option(
-            help="Height of the camera above the ground, metres; it gives relative depth its scale."
+            help="Height of the camera above the ground, metres, to within a tenth or so; it gives "
+            "depth its scale."
         ),
     ] = None
     roll: Annotated[

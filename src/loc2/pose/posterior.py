@@ -45,6 +45,9 @@ class PosePrior:
             raise ValueError(f"heading_range_deg is {self.heading_range_deg}; use (0, 180]")
         if not self.position_radius_m > 0:
             raise ValueError(f"position_radius_m is {self.position_radius_m}; it must be positive")
+        for name in ("heading_sigma_deg", "position_sigma_m", "log_scale_sigma"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise ValueError(f"{name} is {value}; it must be positive")
 
     def log_factor(self, poses: Tensor) -> Tensor:
         """Return (P,) logarithms of the prior of (P, 4) poses; minus infinity outside."""

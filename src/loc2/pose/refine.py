@@ -25,8 +25,8 @@ from loc2.pose.posterior import (
 from loc2.pose.similarity import weighted_similarity
 
 # Trapezoid rules in standard deviations, exact to 0.2 % for a Gaussian: (spacing, points).
-_FIVE = (1.4, 5)
-_THREE = (math.sqrt(3.0), 3)  # enough for the scale, of which no moment is reported
+# One each for east, north, heading and the scale, of which no moment is reported.
+_RULES = (*[(1.4, 5)] * 3, (math.sqrt(3.0), 3))
 _NEGLIGIBLE = 25.0  # nats below the best mode
 _CHANCE = 128  # poses that tell what a wrong pose scores
 _SUPPORT = 4096  # poses kept in a posterior
@@ -271,7 +271,7 @@ def _quadrature(
     """
     spacing = steps.spacing.to(modes)
     d = len(spacing)
-    rules = [_FIVE] * 3 + [_THREE] * (d - 3)
+    rules = _RULES[:d]
     lines = [h * (torch.arange(n, device=modes.device) - n // 2).double() for h, n in rules]
     whitened = torch.cartesian_prod(*lines)
     log_cell = factor.diagonal(dim1=1, dim2=2).log().sum(1)
@@ -282,6 +282,14 @@ def _quadrature(
         modes[wide].repeat_interleave(len(whitened), 0), offsets.reshape(-1, d).to(modes)
     )
     log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double()
+    if d == 4:
+        # How far a node's cell reaches up and down in log scale, and what of it is searched.
+        reach = (rules[3][0] / 2 * factor[wide, 3, 3] * spacing[3]).repeat_interleave(len(whitened))
+        middle = modes[wide, 3].log().double().repeat_interleave(len(whitened))
+        middle = middle + offsets[..., 3].reshape(-1)
+        low, high = math.log(steps.scale[0]), math.log(steps.scale[1])
+        inside = (middle + reach).clamp(low, high) - (middle - reach).clamp(low, high)
+        log_mass += (inside / (2 * reach)).log()
     log_mass += (log_cell[wide] + sum(math.log(h) for h, _ in rules)).repeat_interleave(
         len(whitened)
     )
@@ -296,6 +304,7 @@ def _quadrature(
 def _outside(poses: Tensor, modes: Tensor, factor: Tensor, steps: SearchSteps) -> Tensor:
     """Return (K,) whether each pose lies outside the modes' own grids."""
     spacing = steps.spacing.to(modes)
+    limits = torch.tensor([h * n / 2 for h, n in _RULES], dtype=torch.float64).to(modes.device)
     outside = torch.ones(len(poses), dtype=torch.bool, device=modes.device)
     for mode, shape in zip(modes, factor, strict=True):
         offset = poses - mode
@@ -303,7 +312,7 @@ def _outside(poses: Tensor, modes: Tensor, factor: Tensor, steps: SearchSteps) -
         offset[:, 3] = (poses[:, 3] / mode[3]).log()
         scaled = (offset[:, : len(spacing)] / spacing).double()
         z = torch.linalg.solve_triangular(shape, scaled.T, upper=False)
-        outside &= (z.abs() > 3.5).any(0)
+        outside &= (z.abs() > limits[: len(z), None]).any(0)
     return outside
 
 

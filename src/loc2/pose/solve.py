@@ -197,7 +197,7 @@ def _procrustes(evidence: MatchEvidence, scale: ScaleOption, prior: PosePrior) -
     return integrate(
         fitted,
         pose,
-        fitted.score(pose),
+        fitted.score(pose) + prior.log_factor(pose),
         shape,
         steps,
         rest=(pose[:0], pose[:0, 0]),

@@ -397,6 +397,6 @@ def _scales(
     log_step = 2.0 * step_m / max(half_size_m)
     if high <= low:
         return [low], log_step
-    count = max(2, math.ceil(math.log(high / low) / log_step) + 1)
+    count = max(3, math.ceil(math.log(high / low) / log_step) + 1)
     spacing = math.log(high / low) / (count - 1)
     return [low * math.exp(i * spacing) for i in range(count)], spacing

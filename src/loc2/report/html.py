@@ -178,7 +178,7 @@ def _provenance_table(localization: Localization, extra: Mapping[str, object]) -
         *(
             (_SETTING_NAMES.get(name, name.replace("_", " ")), _plain(value))
             for name, value in localization.settings.items()
-            if name != "depth"
+            if name != "depth" and (name != "camera_height_sigma" or value is not None)
         ),
     ]
     return table(rows)

@@ -11,7 +11,9 @@ from torch import Tensor
 from loc2.frames import heading_error_deg
 from loc2.matching import GroundDescription, evidence_map
 from loc2.model import Loc2Model
+from loc2.pose.posterior import PosePrior
 from loc2.pose.voting import vote
+from loc2.query import HEIGHT_BOUNDS, HEIGHT_SIGMA
 from loc2.training.cells import Cells, batch_of
 
 
@@ -37,7 +39,7 @@ class ValidationErrors:
 def localize_cells(
     model: Loc2Model, cells: Cells, lift: str, camera_height_m: float | None = None
 ) -> ValidationErrors:
-    """Localize one pair from its cells, without any prior, and compare with the truth.
+    """Localize one pair from its cells, without any prior on its place, and compare with the truth.
 
     Args:
         model: the network.
@@ -70,7 +72,9 @@ def localize_cells(
         bev_m[kept].cpu(),
         cell_size_m=float(cells.cell_size_m),
         weights=(weight / weight.sum()).cpu(),
-        temperature=0.01,
+        scale=1.0 if lift == "exact" else HEIGHT_BOUNDS,
+        prior=PosePrior(log_scale_sigma=None if lift == "exact" else HEIGHT_SIGMA),
+        temperature=model.config.vote_temperature,
     )
     pose = posterior.pose
     east, north = cells.position_m.tolist()

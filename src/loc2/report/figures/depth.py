@@ -54,6 +54,7 @@ def draw_depth(localization: Localization, axes: Axes | None = None) -> Figure:
     size = min(1.0, 1000 / width)
     shape = (max(1, round(height * size)), max(1, round(width * size)))
     depth, valid = resample_depth(localization.depth, *shape)
+    depth = depth * localization.pose.scale
     low, high = _range(depth, valid)
     luminance = interpolate(image.mean(0)[None, None], shape, mode="bilinear")[0, 0].numpy()
     norm = LogNorm(low, high)
@@ -66,10 +67,8 @@ def draw_depth(localization: Localization, axes: Axes | None = None) -> Figure:
     hatch = _hatch(*shape)
     hatch[..., 3] = np.where(valid.numpy(), 0, hatch[..., 3])
     panel.show(axes, hatch).set_gid("invalid")
-    unit = "m" if localization.depth.metric else "units of depth, scale unknown"
     if bool(valid.any()):
-        if localization.depth.metric:
-            _contours(axes, panel, depth, valid)
+        _contours(axes, panel, depth, valid)
         bar_axes = axes.inset_axes((0.0, -0.16 / _inches(axes), 1.0, 0.10 / _inches(axes)))
         bar = figure_of(axes).colorbar(
             ScalarMappable(norm, DEPTH_COLORS), cax=bar_axes, orientation="horizontal"
@@ -79,7 +78,7 @@ def draw_depth(localization: Localization, axes: Axes | None = None) -> Figure:
         bar.set_ticks(ticks or [low, high], labels=[f"{t:.3g}" for t in ticks or [low, high]])
         bar.ax.tick_params(labelsize=text_size(axes, 7), length=2, pad=1.5)
         kind = "range along the ray" if localization.depth.kind == "range" else "z-depth"
-        bar.set_label(f"{kind}, {unit}", fontsize=text_size(axes, 7.5), labelpad=1)
+        bar.set_label(f"{kind}, m", fontsize=text_size(axes, 7.5), labelpad=1)
     fit(axes, panel)
     share = float(valid.float().mean())
     title(axes, f"Depth ({localization.depth.source}): {share:.0%} of the photo can be lifted")
