@@ -76,7 +76,7 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, length, dim = x.shape
-        qkv, mask = _evened(self.qkv(x))
+        qkv, mask = _padded(self.qkv(x))
         qkv = qkv.reshape(batch, -1, 3, self.num_heads, dim // self.num_heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         out = functional.scaled_dot_product_attention(query, key, value, mask)
@@ -84,7 +84,7 @@ class _Attention(nn.Module):
         return projected
 
 
-def _evened(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+def _padded(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
     """Fill (B, L, C) tokens up to whole tiles, with a mask that hides what was added.
 
     In half precision a CPU multiplies matrices in tiles; attention over 1,370 tokens takes twice
