@@ -118,14 +118,14 @@ def _cache(shift_range_m: float, window_m: float) -> CacheConfig:
 
 
 def for_depth(config: TrainConfig) -> TrainConfig:
-    """Return the run that learns depth alone: half the passes, the last weights count."""
+    """Return the run that learns depth alone: a third of the passes, the last weights count."""
     assert config.model.head is not None
     head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM, "depth_rank": DEPTH_RANK})
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"head": head}),
             "objective": ObjectiveConfig(correspondence=0.0, voting=0.0, depth=1.0),
-            "optim": config.optim.model_copy(update={"epochs": config.optim.epochs // 2}),
+            "optim": config.optim.model_copy(update={"epochs": config.optim.epochs // 3}),
             "data": config.data.model_copy(update={"validation_caches": {}}),
         }
     )
