@@ -287,7 +287,7 @@ def _quadrature(
         reach = (rules[3][0] / 2 * factor[wide, 3, 3] * spacing[3]).repeat_interleave(len(whitened))
         middle = modes[wide, 3].log().double().repeat_interleave(len(whitened))
         middle = middle + offsets[..., 3].reshape(-1)
-        low, high = math.log(steps.scale[0]), math.log(steps.scale[1])
+        low, high = (math.log(bound) if bound > 0 else -math.inf for bound in steps.scale)
         inside = (middle + reach).clamp(low, high) - (middle - reach).clamp(low, high)
         log_mass += (inside / (2 * reach)).log()
     log_mass += (log_cell[wide] + sum(math.log(h) for h, _ in rules)).repeat_interleave(
@@ -304,7 +304,7 @@ def _quadrature(
 def _outside(poses: Tensor, modes: Tensor, factor: Tensor, steps: SearchSteps) -> Tensor:
     """Return (K,) whether each pose lies outside the modes' own grids."""
     spacing = steps.spacing.to(modes)
-    limits = torch.tensor([h * n / 2 for h, n in _RULES], dtype=torch.float64).to(modes.device)
+    limits = factor.new_tensor([h * n / 2 for h, n in _RULES])
     outside = torch.ones(len(poses), dtype=torch.bool, device=modes.device)
     for mode, shape in zip(modes, factor, strict=True):
         offset = poses - mode
