@@ -435,6 +435,9 @@ def test_depth_says_what_its_colours_mean(panorama: Localization) -> None:
     low, high = bar.get_xlim()
     values = np.quantile(panorama.depth.depth[panorama.depth.valid].numpy(), (0.01, 0.99))
     assert (low, high) == (pytest.approx(values[0], rel=0.02), pytest.approx(values[1], rel=0.02))
+    relative = draw_depth(make_localization(evidence_scale=0.25)).axes[0].child_axes[0]
+    assert relative.get_xlabel() == "range along the ray, m"
+    assert relative.get_xlim() == (pytest.approx(low, rel=0.02), pytest.approx(high, rel=0.02))
     scaled = replace(panorama, pose=replace(panorama.pose, scale=1.25 * panorama.pose.scale))
     farther = draw_depth(scaled).axes[0].child_axes[0].get_xlim()
     assert farther == (pytest.approx(1.25 * low, rel=1e-3), pytest.approx(1.25 * high, rel=1e-3))

@@ -440,7 +440,7 @@ class Localizer:
         height_px, width_px = aerial.image.shape[-2:]
         half_m = (width_px * aerial.meters_per_pixel / 2, height_px * aerial.meters_per_pixel / 2)
         with timed(timings, "pose"):
-            prior, scale = scale_prior(prior, depth_map, solver)
+            prior, scale = scale_prior(prior, depth_map.levelled, solver)
             if solver in (None, "voting"):
                 posterior = vote(
                     cells.evidence,

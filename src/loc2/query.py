@@ -114,24 +114,24 @@ def pose_prior(
 
 
 def scale_prior(
-    prior: PosePrior, depth: DepthMap, solver: Solver | None
+    prior: PosePrior, levelled: bool, solver: Solver | None = None
 ) -> tuple[PosePrior, tuple[float, float]]:
     """Add what is known of the depth's scale.
 
     Args:
         prior: what else is known before matching.
-        depth: what the ground is lifted with.
-        solver: what searches.
+        levelled: whether depth rests on the camera's height, see :class:`loc2.depth.DepthMap`.
+        solver: what searches; voting by default.
 
     Returns:
         The prior with that, and the smallest and largest scale to search, both over what the
         camera's height implies.
     """
-    if depth.levelled and solver == "procrustes":
+    if not levelled:
+        return prior, SCALE_BOUNDS
+    if solver == "procrustes":
         return prior, (1.0, 1.0)  # a wrong match makes the scale of least squares smaller
-    if depth.levelled:
-        return replace(prior, log_scale_sigma=HEIGHT_SIGMA), HEIGHT_BOUNDS
-    return prior, SCALE_BOUNDS
+    return replace(prior, log_scale_sigma=HEIGHT_SIGMA), HEIGHT_BOUNDS
 
 
 def prior_settings(prior: PosePrior) -> dict[str, object]:

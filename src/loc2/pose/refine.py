@@ -284,12 +284,11 @@ def _quadrature(
     log_mass = (evidence.score(points) + steps.prior.log_factor(points)).double()
     if d == 4:
         # How far a node's cell reaches up and down in log scale, and what of it is searched.
-        reach = (rules[3][0] / 2 * factor[wide, 3, 3] * spacing[3]).repeat_interleave(len(whitened))
-        middle = modes[wide, 3].log().double().repeat_interleave(len(whitened))
-        middle = middle + offsets[..., 3].reshape(-1)
+        reach = rules[3][0] / 2 * factor[wide, 3, 3, None] * spacing[3]  # (P, 1)
+        middle = modes[wide, 3, None].log() + offsets[..., 3]  # (P, Q)
         low, high = (math.log(bound) if bound > 0 else -math.inf for bound in steps.scale)
         inside = (middle + reach).clamp(low, high) - (middle - reach).clamp(low, high)
-        log_mass += (inside / (2 * reach)).log()
+        log_mass += (inside / (2 * reach)).log().flatten()
     log_mass += (log_cell[wide] + sum(math.log(h) for h, _ in rules)).repeat_interleave(
         len(whitened)
     )

@@ -13,7 +13,7 @@ from loc2.matching import GroundDescription, evidence_map
 from loc2.model import Loc2Model
 from loc2.pose.posterior import PosePrior
 from loc2.pose.voting import vote
-from loc2.query import HEIGHT_BOUNDS, HEIGHT_SIGMA
+from loc2.query import scale_prior
 from loc2.training.cells import Cells, batch_of
 
 
@@ -67,13 +67,16 @@ def localize_cells(
         return ValidationErrors(cells.ids[0], None, None, depth)
     descriptors = description.descriptors[0].float().flatten(1).T[kept]
     weight = description.weight[0].float().flatten()[kept]
+    prior, scale = PosePrior(), (1.0, 1.0)
+    if lift != "exact":
+        prior, scale = scale_prior(prior, levelled=True)
     posterior = vote(
         evidence_map(descriptors, aerial).cpu(),
         bev_m[kept].cpu(),
         cell_size_m=float(cells.cell_size_m),
         weights=(weight / weight.sum()).cpu(),
-        scale=1.0 if lift == "exact" else HEIGHT_BOUNDS,
-        prior=PosePrior(log_scale_sigma=None if lift == "exact" else HEIGHT_SIGMA),
+        scale=scale,
+        prior=prior,
         temperature=model.config.vote_temperature,
     )
     pose = posterior.pose
