@@ -83,10 +83,16 @@ def test_intermediate_blocks_and_their_bounds(vit: VisionTransformer) -> None:
         vit(image, blocks=(2,))
 
 
+@pytest.mark.parametrize("filled_from", [0, 768])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
 def test_half_precision_stays_near(
-    vit: VisionTransformer, dtype: torch.dtype, tolerance: float
+    vit: VisionTransformer,
+    dtype: torch.dtype,
+    tolerance: float,
+    filled_from: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("loc2.features.dinov2._MANY", filled_from)  # tokens filled up to tiles
     image = torch.rand(1, 3, 56, 84)
     half = load_vit(vit.state_dict(), TINY, dtype)
     with torch.inference_mode():

@@ -59,6 +59,7 @@ VARIANTS: dict[str, VitConfig] = {
 
 
 _TILE = 16
+_MANY = 768  # fewer tokens gain nothing from whole tiles
 
 
 class _PatchEmbed(nn.Module):
@@ -93,7 +94,7 @@ def _padded(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
     length = tokens.shape[1]
     added = -length % _TILE
     on_tiles = tokens.device.type == "cpu" and tokens.dtype.itemsize == 2
-    if not added or not on_tiles or tokens.requires_grad:
+    if length < _MANY or not added or not on_tiles or tokens.requires_grad:
         return tokens, None
     mask = tokens.new_zeros(length + added)
     mask[length:] = -torch.inf
