@@ -2,10 +2,11 @@
 
     python benchmarks/train_default.py --textures DIR --output runs/default
 
-Two runs over the same cached features: descriptors first, then a network for depth alone, which
-learns it better than beside them. Resumable: features are cached in shards, and training goes on
-from its last checkpoint. The heads alone (the backbone ships beside them) are written to
-OUTPUT/default.safetensors.
+Three runs over the same cached features: descriptors first, then a network for depth alone, which
+learns it better than beside them, then that network with backbone blocks of its own, whose steps
+cost five times as much. A GPU is used where there is one. Resumable: features are cached in shards,
+and training goes on from its last checkpoint. The heads alone (the backbone ships beside them) are
+written to OUTPUT/default.safetensors.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+
+import torch
 
 from loc2.matching import HeadConfig
 from loc2.model import ModelConfig, load_model, save_model
@@ -42,6 +45,7 @@ def main() -> None:
     parser.add_argument("--textures", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     log = logging.getLogger("train_default")
@@ -82,7 +86,7 @@ def main() -> None:
         ),
         run=RunConfig(validation_lifts=("flat",), validation_pairs=40, validate_every_epochs=2),
     )
-    model, _ = build_model(config)
+    model = build_model(config)[0].to(arguments.device)
     for name, ((seed, count), options, cache) in ranges.items():
         build_cache(
             model.eval(),
@@ -92,9 +96,23 @@ def main() -> None:
             lambda done, total, name=name: log.info("%s: %d of %d", name, done, total),
             arguments.workers,
         )
-    for name, run in (("descriptors", config), ("depth", for_depth(config))):
+
+    def learn(name: str, run: TrainConfig) -> Path:
         log.info("training %s", name)
-        train(run, None, {}, arguments.output / name, report=lambda record: log.info("%s", record))
+        train(
+            run,
+            None,
+            {},
+            arguments.output / name,
+            device=arguments.device,
+            report=lambda record: log.info("%s", record),
+        )
+        return arguments.output / name / "model.safetensors"
+
+    learn("descriptors", config)
+    heads = learn("depth_heads", for_depth(config, rank=0, epochs=4, learning_rate=1e-3))
+    blocks = for_depth(config, rank=DEPTH_RANK, epochs=1, learning_rate=5e-4)
+    learn("depth", start_with(heads, blocks, arguments.output / "depth_start.safetensors"))
     ship(arguments.output)
 
 
@@ -117,18 +135,28 @@ def _cache(shift_range_m: float, window_m: float) -> CacheConfig:
     return CacheConfig(variants=2, shard_size=10, augment=augment)
 
 
-def for_depth(config: TrainConfig) -> TrainConfig:
-    """Return the run that learns depth alone: a third of the passes, the last weights count."""
+def for_depth(config: TrainConfig, rank: int, epochs: int, learning_rate: float) -> TrainConfig:
+    """Return a run that learns depth alone; its last weights count."""
     assert config.model.head is not None
-    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM, "depth_rank": DEPTH_RANK})
+    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM, "depth_rank": rank})
+    optim = {"epochs": epochs, "learning_rate": learning_rate}
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"head": head}),
             "objective": ObjectiveConfig(correspondence=0.0, voting=0.0, depth=1.0),
-            "optim": config.optim.model_copy(update={"epochs": config.optim.epochs // 3}),
+            "optim": config.optim.model_copy(update=optim),
             "data": config.data.model_copy(update={"validation_caches": {}}),
         }
     )
+
+
+def start_with(learned: Path, run: TrainConfig, path: Path) -> TrainConfig:
+    """Let a run start from what another has learned; what that lacks starts as it would anyway."""
+    if not path.is_file():
+        model, _ = build_model(run)
+        model.load_state_dict(model.state_dict() | load_model(learned)[0].state_dict())
+        save_model(model, path, {}, include_backbone=False)
+    return run.model_copy(update={"weights": path})
 
 
 def ship(output: Path) -> None:
