@@ -160,7 +160,7 @@ def start_with(learned: Path, run: TrainConfig, path: Path) -> TrainConfig:
 
 
 def ship(output: Path) -> None:
-    """Write the best descriptors with the other run's depth network, as the package ships them."""
+    """Write the best descriptors with the last run's depth network, as the package ships them."""
     descriptors, metadata = load_model(output / "descriptors" / "model.safetensors")
     joined, of_depth = load_model(output / "depth" / "model.safetensors")
     state = joined.state_dict()
