@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -33,7 +34,9 @@ from loc2.training.start import build_model
 VALIDATION = (100_000, 40)
 NEAR = (400_000, 650)
 ANYWHERE = (500_000, 500)
-"""First seeds and numbers of scenes. Features know where in an image they are: were the camera
+FURTHER = 1_000_000
+"""First seeds and numbers of scenes, and how much further on those to train on are for the next
+``--seed``. Features know where in an image they are: were the camera
 always near the middle of the aerial image, descriptors would learn that and not what is seen."""
 DEPTH_DIM = 128
 DEPTH_RANK = 32
@@ -44,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--textures", type=Path)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0, help="of training, and other scenes for it")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
@@ -52,10 +56,11 @@ def main() -> None:
     textures = arguments.textures
     near = _scenes(textures, (0.09, 0.18), 0.12), _cache(4.0, 60.0)
     anywhere = _scenes(textures, (0.14, 0.21), 0.1), _cache(14.0, 52.0)
+    learned = [(first + arguments.seed * FURTHER, count) for first, count in (NEAR, ANYWHERE)]
     ranges = {
         "validation": (VALIDATION, *anywhere),
-        "train_near": (NEAR, *near),
-        "train_anywhere": (ANYWHERE, *anywhere),
+        "train_near": (learned[0], *near),
+        "train_anywhere": (learned[1], *anywhere),
     }
     folders = {name: arguments.output / f"cache_{name}" for name in ranges}
     config = TrainConfig(
@@ -84,7 +89,12 @@ def main() -> None:
             average_decay=0.997,
             bfloat16=True,
         ),
-        run=RunConfig(validation_lifts=("flat",), validation_pairs=40, validate_every_epochs=2),
+        run=RunConfig(
+            seed=arguments.seed,
+            validation_lifts=("flat",),
+            validation_pairs=40,
+            validate_every_epochs=2,
+        ),
     )
     model = build_model(config)[0].to(arguments.device)
     for name, ((seed, count), options, cache) in ranges.items():
@@ -113,7 +123,7 @@ def main() -> None:
     heads = learn("depth_heads", for_depth(config, rank=0, epochs=4, learning_rate=1e-3))
     blocks = for_depth(config, rank=DEPTH_RANK, epochs=1, learning_rate=5e-4)
     learn("depth", start_with(heads, blocks, arguments.output / "depth_start.safetensors"))
-    ship(arguments.output)
+    ship(arguments.output, learned)
 
 
 def _scenes(
@@ -159,7 +169,7 @@ def start_with(learned: Path, run: TrainConfig, path: Path) -> TrainConfig:
     return run.model_copy(update={"weights": path})
 
 
-def ship(output: Path) -> None:
+def ship(output: Path, learned: Sequence[tuple[int, int]]) -> None:
     """Write the best descriptors with the last run's depth network, as the package ships them."""
     descriptors, metadata = load_model(output / "descriptors" / "model.safetensors")
     joined, of_depth = load_model(output / "depth" / "model.safetensors")
@@ -168,8 +178,8 @@ def ship(output: Path) -> None:
         # The descriptors' network has told depth too, in its last channels: they are left out.
         state[name] = tensor[: len(state[name])] if name.startswith(TOLD) else tensor
     joined.load_state_dict(state)
-    seeds = " and ".join(f"{first}-{first + count - 1}" for first, count in (NEAR, ANYWHERE))
-    scenes = NEAR[1] + ANYWHERE[1]
+    seeds = " and ".join(f"{first}-{first + count - 1}" for first, count in learned)
+    scenes = sum(count for _, count in learned)
     both = metadata | {f"depth_{k}": of_depth[k] for k in ("training_step", "training_config")}
     record = {key: text.replace(f"{output}/", "") for key, text in both.items()} | {
         "name": "default",
