@@ -110,6 +110,16 @@ def test_statistics_that_tell_nothing_are_left_out() -> None:
     assert len(model.names) == len(model.coefficients) == len(model.radius_coefficients)
 
 
+def test_only_candidates_are_chosen() -> None:
+    chosen = (NAMES[2], NAMES[5], NAMES[7])
+    model = fit_confidence(*drawn(800, 3), fitted_on="synthetic", candidates=chosen)
+    assert set(model.names) <= set(chosen) and NAMES[2] in model.names
+    with pytest.raises(ValueError, match="candidates: nonsense"):
+        fit_confidence(*drawn(30, 0), fitted_on="", candidates=("peak_mass", "nonsense"))
+    with pytest.raises(ValueError, match="candidates: none"):
+        fit_confidence(*drawn(30, 0), fitted_on="", candidates=())
+
+
 def test_places_stay_in_one_fold() -> None:
     """The same sample fifty times is one place: the penalty cannot profit from copies."""
     found, correct, error = drawn(40, 2)

@@ -294,6 +294,7 @@ def fit_confidence(
     abstain_below: float = 0.5,
     coverage: float = 0.9,
     groups: Sequence[int] | None = None,
+    candidates: Sequence[str] = NAMES,
 ) -> ConfidenceModel:
     """Fit the model; judge it on other data.
 
@@ -311,10 +312,16 @@ def fit_confidence(
         abstain_below: confidence below which no answer should be given.
         coverage: of the radius.
         groups: place of each sample; samples of one place stay in one fold.
+        candidates: names of the statistics to choose from. What depends on how much images look
+            like those of the fit (levels of evidence, weights of matches) helps there and misleads
+            elsewhere.
 
     Raises:
-        ValueError: fewer than 20 samples, or all of them right or all wrong.
+        ValueError: fewer than 20 samples, all of them right or all wrong, or an unknown candidate.
     """
+    unknown = sorted(set(candidates) - set(NAMES))
+    if unknown or not candidates:
+        raise ValueError(f"candidates: {', '.join(unknown) or 'none'}; known: {', '.join(NAMES)}")
     if not len(found) == len(correct) == len(position_error_m):
         raise ValueError("statistics, correct and errors must be as many")
     right = torch.tensor(list(correct), dtype=torch.float64)
@@ -335,7 +342,7 @@ def fit_confidence(
         losses = [(_held_out_loss(chosen, right, fold, p), p) for p in _PENALTIES]
         return min(losses)
 
-    used = list(range(len(NAMES)))
+    used = [column for column, name in enumerate(NAMES) if name in candidates]
     loss, penalty = held_out(used)
     while len(used) > 1:
         fewer = [[c for c in used if c != dropped] for dropped in used]
