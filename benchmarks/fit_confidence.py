@@ -39,6 +39,7 @@ from safetensors.torch import save_file
 from loc2.data.pairs import read_pairs
 from loc2.errors import Loc2Error
 from loc2.evaluation.calibration import calibration_summary
+from loc2.evaluation.metrics import Errors, summarize
 from loc2.evaluation.pairs import Protocol, Sample, load_pair, prepare_trial
 from loc2.evaluation.scenes import scene_sources
 from loc2.frames import heading_error_deg
@@ -213,8 +214,12 @@ def _report(
         "failures": len(rows) - len(done),
         "judged": _judge(model, judged),
         "by_kind": {k: _judge(model, [r for r in judged if r["kind"] == k]) for k in kinds},
+        "poses": _poses(rows),  # of all cases: poses do not depend on what is fitted here
     }
     path.write_text(json.dumps(results, indent=1) + "\n")
+    for name, summary in results["poses"].items():
+        shown = ("n", "recall_2m_5deg", "recall_5m_10deg", "flip_rate", "position_median_m")
+        print(name, {key: summary[key] for key in (*shown, "heading_median_deg")})
     for name, figures in (("judged", results["judged"]), *results["by_kind"].items()):
         shown = ("n", "wrong", "auroc", "expected_calibration_error", "radius_coverage")
         print(name, {key: figures.get(key) for key in shown})
@@ -230,6 +235,16 @@ def _judge(model: ConfidenceModel, rows: Sequence[dict[str, Any]]) -> dict[str, 
         position_error_m=[rows[k]["position_error_m"] for k in placed] or None,
     )
     return {k: None if v != v else v for k, v in summary.items()}
+
+
+def _poses(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Summarise the pose errors of each kind that has a true pose."""
+    errors: dict[str, list[Errors]] = {}
+    for row in rows:
+        if not row["elsewhere"]:
+            found = row.get("position_error_m"), row.get("heading_error_deg")
+            errors.setdefault(row["kind"], []).append(Errors(str(row["seed"]), *found))
+    return {kind: summarize(samples) for kind, samples in sorted(errors.items())}
 
 
 def _store(model: ConfidenceModel, path: Path) -> None:
