@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test figures clean
+.PHONY: demo test clean
 
 demo: $(VENV)/.installed
 	$(BIN)/loc2 demo --output demo_output

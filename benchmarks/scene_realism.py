@@ -5,7 +5,7 @@ Usage:
         --generated first=FIRST/pairs.csv --generated last=LAST/pairs.csv
         --output benchmarks/results/scene_realism.json
 
-Each ``--generated`` is a name and a folder that ``loc2 scenes make`` wrote.
+Each ``--generated`` is a name and the ``pairs.csv`` that ``loc2 scenes make`` wrote.
 
 Images are brought to common ground (panoramas cut to 25 degrees above and below the horizon,
 orthophotos to the middle 48 metres), their DINOv2 ViT-S/14 patch features averaged. Reported, for

@@ -34,10 +34,10 @@ from loc2.training.start import build_model
 VALIDATION = (100_000, 40)
 NEAR = (400_000, 650)
 ANYWHERE = (500_000, 500)
-FURTHER = 1_000_000
-"""First seeds and numbers of scenes, and how much further on those to train on are for the next
-``--seed``. Features know where in an image they are: were the camera
+"""First seeds and numbers of scenes. Features know where in an image they are: were the camera
 always near the middle of the aerial image, descriptors would learn that and not what is seen."""
+FURTHER = 1_000_000
+"""How much further on the scenes to train on begin for each step of ``--seed``."""
 DEPTH_DIM = 128
 DEPTH_RANK = 32
 TOLD = "ground_head.net.out."
