@@ -157,10 +157,9 @@ def collect(arguments: argparse.Namespace) -> None:
     rows_mesh = 0 if arguments.mesh is None else len(read_pairs(arguments.mesh))
     listed = []
     for part in range(arguments.rounds):
-        listed += cases("fit", FIT_SEED + part * ROUND, arguments.scale, 0)
-    for part in range(arguments.rounds):
-        mesh = rows_mesh if part == 0 else 0
-        listed += cases("judge", JUDGE_SEED + part * ROUND, arguments.scale, mesh)
+        further = part * ROUND
+        listed += cases("fit", FIT_SEED + further, arguments.scale, 0)
+        listed += cases("judge", JUDGE_SEED + further, arguments.scale, 0 if part else rows_mesh)
     work = functools.partial(
         run, textures=arguments.textures, mesh=arguments.mesh, weights=arguments.weights
     )
