@@ -2,11 +2,11 @@
 
     python benchmarks/train_default.py --textures DIR --output runs/default
 
-Three runs over the same cached features: descriptors first, then a network for depth alone, which
-learns it better than beside them, then that network with backbone blocks of its own, whose steps
-cost five times as much. A GPU is used where there is one. Resumable: features are cached in shards,
-and training goes on from its last checkpoint. The heads alone (the backbone ships beside them) are
-written to OUTPUT/default.safetensors.
+Three runs over the same cached features. Two at once, each with half of the cores: descriptors, and
+a network for depth alone, which learns it better than beside them. Then the latter with backbone
+blocks of its own, whose steps cost five times as much. A GPU is used where there is one. Resumable:
+features are cached in shards, and training goes on from its last checkpoint. The heads alone (the
+backbone ships beside them) are written to OUTPUT/default.safetensors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -42,6 +45,8 @@ DEPTH_DIM = 128
 DEPTH_RANK = 32
 TOLD = "ground_head.net.out."
 
+_LOG = logging.getLogger("train_default")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -51,8 +56,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    log = logging.getLogger("train_default")
+    _log_times()
     textures = arguments.textures
     near = _scenes(textures, (0.09, 0.18), 0.12), _cache(4.0, 60.0)
     anywhere = _scenes(textures, (0.14, 0.21), 0.1), _cache(14.0, 52.0)
@@ -103,27 +107,46 @@ def main() -> None:
             SceneSource(seed, count, options),
             folders[name],
             cache,
-            lambda done, total, name=name: log.info("%s: %d of %d", name, done, total),
+            lambda done, total, name=name: _LOG.info("%s: %d of %d", name, done, total),
             arguments.workers,
         )
 
-    def learn(name: str, run: TrainConfig) -> Path:
-        log.info("training %s", name)
-        train(
-            run,
-            None,
-            {},
-            arguments.output / name,
-            device=arguments.device,
-            report=lambda record: log.info("%s", record),
-        )
-        return arguments.output / name / "model.safetensors"
-
-    learn("descriptors", config)
-    heads = learn("depth_heads", for_depth(config, rank=0, epochs=4, learning_rate=1e-3))
-    blocks = for_depth(config, rank=DEPTH_RANK, epochs=1, learning_rate=5e-4)
-    learn("depth", start_with(heads, blocks, arguments.output / "depth_start.safetensors"))
+    threads = max(torch.get_num_threads() // 2, 1)
+    with ProcessPoolExecutor(2, get_context("spawn"), _start, (threads,)) as pool:
+        runs = [
+            pool.submit(learn, "descriptors", config, arguments.output, arguments.device),
+            pool.submit(learn_depth, config, arguments.output, arguments.device),
+        ]
+        for run in runs:
+            run.result()
     ship(arguments.output, learned)
+
+
+def learn(name: str, run: TrainConfig, output: Path, device: str) -> Path:
+    """Train, or go on training, and return the weights."""
+
+    def report(record: dict[str, Any]) -> None:
+        _LOG.info("%s: %s", name, record)
+
+    train(run, None, {}, output / name, device=device, report=report)
+    return output / name / "model.safetensors"
+
+
+def learn_depth(config: TrainConfig, output: Path, device: str) -> None:
+    """Train a network for depth: without backbone blocks of its own, then with them."""
+    alone = for_depth(config, rank=0, epochs=4, learning_rate=1e-3)
+    heads = learn("depth_heads", alone, output, device)
+    blocks = for_depth(config, rank=DEPTH_RANK, epochs=1, learning_rate=5e-4)
+    learn("depth", start_with(heads, blocks, output / "depth_start.safetensors"), output, device)
+
+
+def _start(threads: int) -> None:
+    torch.set_num_threads(threads)
+    _log_times()
+
+
+def _log_times() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
 
 
 def _scenes(
