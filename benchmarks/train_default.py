@@ -72,6 +72,7 @@ def main() -> None:
             blocks=(8, 11),
             head=HeadConfig(hidden_dim=160, column_heads=4),
             aerial_turns=4,
+            turned_share=0.77,
             photo_aerial_cell_m=1.0,
             center_sigma=0.1,
             default_depth="flat",

@@ -195,7 +195,7 @@ def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:
 def test_descriptors_turn_with_the_aerial_image(sides: int, quarters: int) -> None:
     exact = Localizer.from_pretrained(precision="float32").model
     assert exact.config.aerial_turns == 4
-    exact.config = exact.config.model_copy(update={"aerial_turns": sides})
+    exact.config = exact.config.model_copy(update={"aerial_turns": sides, "turned_share": 1.0})
     image = torch.rand(1, 3, 70, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         straight = exact.aerial_descriptors(image)
@@ -204,6 +204,18 @@ def test_descriptors_turn_with_the_aerial_image(sides: int, quarters: int) -> No
     torch.testing.assert_close(turned, torch.rot90(straight, quarters, (-2, -1)), atol=1e-4, rtol=0)
     assert not torch.allclose(straight, one_side, atol=1e-2)
     assert (straight.norm(dim=1) <= 1 + 1e-5).all()
+
+
+def test_turned_copies_may_show_the_centre_alone() -> None:
+    exact = Localizer.from_pretrained(precision="float32").model
+    exact.config = exact.config.model_copy(update={"aerial_turns": 2, "turned_share": 0.6})
+    image = torch.rand(1, 3, 140, 70, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = exact.aerial_descriptors(image)
+        expected = exact.describe_aerial(exact.features(image))
+        again = exact.describe_aerial(exact.features(image[..., 28:112, 14:56].flip(-2, -1)))
+        expected[..., 2:8, 1:4] = (expected[..., 2:8, 1:4] + again.flip(-2, -1)) / 2
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
 def test_precision_can_be_chosen() -> None:

@@ -45,6 +45,8 @@ class ModelConfig(BaseModel):
         aerial_turns: copies of the aerial image, turned by quarter or half turns, over which its
             descriptors are averaged: 1, 2 or 4. A vision transformer does not quite turn with its
             image, so the mean is steadier.
+        turned_share: share of the aerial image's sides, about its centre, that turned copies show;
+            the first copy shows everything.
         max_aerial_cells: most cells along a side of the aerial window; larger windows get larger
             cells.
         head: size of the trained heads; None for frozen features alone.
@@ -73,6 +75,7 @@ class ModelConfig(BaseModel):
     aerial_cell_m: float = Field(default=1.4, gt=0)
     photo_aerial_cell_m: float | None = Field(default=None, gt=0)
     aerial_turns: Literal[1, 2, 4] = 1
+    turned_share: float = Field(default=1.0, gt=0, le=1)
     max_aerial_cells: int = Field(default=64, ge=8)
     head: HeadConfig | None = None
     min_range_m: float = 2.0
@@ -326,14 +329,22 @@ class Loc2Model(nn.Module):
 
         Returns:
             (B, D, H // 14, W // 14) descriptors, the mean of those of ``config.aerial_turns``
-            turned copies: of unit length where the copies agree, shorter where they do not.
+            turned copies, as far as these show a cell (``config.turned_share``): of unit length
+            where the copies agree, shorter where they do not.
         """
-        described = []
-        for quarters in range(0, 4, 4 // self.config.aerial_turns):
-            turned = torch.rot90(images, quarters, (-2, -1))
+        config, patch = self.config, self.backbone.config.patch_size
+        total = self.describe_aerial(self.features(images))
+        sides = total.shape[-2:]
+        top, left = (round(side * (1 - config.turned_share) / 2) for side in sides)
+        bottom, right = (side - edge for side, edge in zip(sides, (top, left), strict=True))
+        central = images[..., top * patch : bottom * patch, left * patch : right * patch]
+        margin = (left, left, top, top)
+        for quarters in range(4 // config.aerial_turns, 4, 4 // config.aerial_turns):
+            turned = torch.rot90(central, quarters, (-2, -1))
             from_there = self.describe_aerial(self.features(turned))
-            described.append(torch.rot90(from_there, -quarters, (-2, -1)))
-        return torch.stack(described).mean(0)
+            total = total + functional.pad(torch.rot90(from_there, -quarters, (-2, -1)), margin)
+        shown = total.new_full((bottom - top, right - left), config.aerial_turns - 1)
+        return total / (1 + functional.pad(shown, margin))
 
 
 def named_device(name: str | None) -> torch.device:
