@@ -55,9 +55,10 @@ def test_two_places_that_fit_are_ambiguous() -> None:
     answer = make_localization(second=ELSEWHERE, second_mass=0.4, confidence=0.52)
     verdict = judge(answer)
     assert (verdict.level, verdict.headline) == ("check", "Ambiguous: two answers fit")
-    verdict = judge(replace(answer, confidence=0.02))
     others = "Do not rely on this answer: others fit about as well"
-    assert (verdict.level, verdict.headline) == ("reject", others)
+    for confidence in (0.02, 0.45):  # either of the two is right in four, or in 78, of 100 cases
+        verdict = judge(replace(answer, confidence=confidence))
+        assert (verdict.level, verdict.headline) == ("reject", others)
     assert "19 m away, facing the same way (40\u00a0% against 55\u00a0%)" in verdict.reasons[1]
 
 

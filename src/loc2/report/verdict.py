@@ -65,9 +65,11 @@ def judge(localization: Localization) -> Verdict:
     if not doubtful:
         return Verdict("trust", "Likely right", "This position and heading can be used.", reasons)
     close = rival is not None and rival.mass >= RIVAL_SHARE * first
-    # That one of the two is right must be likely: noise has two best places as well.
+    # That one of the two is right must be as likely as what is called so: noise has two best
+    # places as well.
     both = first + rival.mass if rival is not None else first
-    believed = not rated or confidence * both >= localization.abstain_below * first
+    likely = max(TRUST_CONFIDENCE, localization.abstain_below)
+    believed = not rated or confidence * both >= likely * first
     if close and both >= 0.5 and believed:
         advice = "Compare the two places below, or give a rough position or heading to decide."
         return Verdict("check", "Ambiguous: two answers fit", advice, reasons)
