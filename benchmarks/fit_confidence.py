@@ -8,7 +8,8 @@ r"""Fit the confidence of a weights file, and judge it on data that the fit has 
     python benchmarks/fit_confidence.py judge --rows rows.json --weights default.safetensors \
         --results benchmarks/results/confidence.json
 
-``judge`` fits nothing: it judges what is in a weights file.
+``judge`` fits nothing: it judges what is in a weights file. ``collect --fresh 2`` (or 3, ...) makes
+cases for that which have chosen nothing.
 
 The mix, for fitting and, with other seeds, for judging: generated panoramas with unknown heading,
 windows of 60 m (turned ones, of tilted cameras, are 43 to 58 m) and shifts of 10 m; narrow photos
@@ -156,7 +157,9 @@ def collect(arguments: argparse.Namespace) -> None:
     """Localize the whole mix and write a row for each case."""
     rows_mesh = 0 if arguments.mesh is None else len(read_pairs(arguments.mesh))
     listed = []
-    for part in range(arguments.rounds):
+    if arguments.fresh is not None:
+        listed = cases("judge", JUDGE_SEED + arguments.fresh * ROUND, arguments.scale, rows_mesh)
+    for part in range(arguments.rounds if arguments.fresh is None else 0):
         further = part * ROUND
         listed += cases("fit", FIT_SEED + further, arguments.scale, 0)
         listed += cases("judge", JUDGE_SEED + further, arguments.scale, 0 if part else rows_mesh)
@@ -265,6 +268,7 @@ def main() -> None:
     action.add_argument("--rows", type=Path, required=True)
     action.add_argument("--scale", type=float, default=1.0)
     action.add_argument("--rounds", type=int, default=2, help="mixes to fit on, and to judge")
+    action.add_argument("--fresh", type=int, help="only what is judged, of this further mix")
     action.add_argument("--workers", type=int, default=2)
     action.set_defaults(run=collect)
     action = actions.add_parser("fit")
