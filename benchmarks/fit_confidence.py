@@ -158,11 +158,12 @@ def collect(arguments: argparse.Namespace) -> None:
     rows_mesh = 0 if arguments.mesh is None else len(read_pairs(arguments.mesh))
     listed = []
     if arguments.fresh is not None:
-        listed = cases("judge", JUDGE_SEED + arguments.fresh * ROUND, arguments.scale, rows_mesh)
-    for part in range(arguments.rounds if arguments.fresh is None else 0):
-        further = part * ROUND
-        listed += cases("fit", FIT_SEED + further, arguments.scale, 0)
-        listed += cases("judge", JUDGE_SEED + further, arguments.scale, 0 if part else rows_mesh)
+        listed += cases("judge", JUDGE_SEED + arguments.fresh * ROUND, arguments.scale, rows_mesh)
+    else:
+        for part in range(arguments.rounds):
+            further, mesh = part * ROUND, 0 if part else rows_mesh
+            listed += cases("fit", FIT_SEED + further, arguments.scale, 0)
+            listed += cases("judge", JUDGE_SEED + further, arguments.scale, mesh)
     work = functools.partial(
         run, textures=arguments.textures, mesh=arguments.mesh, weights=arguments.weights
     )

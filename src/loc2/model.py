@@ -334,17 +334,17 @@ class Loc2Model(nn.Module):
         """
         config, patch = self.config, self.backbone.config.patch_size
         total = self.describe_aerial(self.features(images))
-        sides = total.shape[-2:]
-        top, left = (round(side * (1 - config.turned_share) / 2) for side in sides)
-        bottom, right = (side - edge for side, edge in zip(sides, (top, left), strict=True))
-        central = images[..., top * patch : bottom * patch, left * patch : right * patch]
+        rows, cols = total.shape[-2:]
+        top, left = (round(side * (1 - config.turned_share) / 2) for side in (rows, cols))
         margin = (left, left, top, top)
+        looks = total.new_ones(rows, cols)
+        looks[top : rows - top, left : cols - left] = config.aerial_turns
+        central = functional.pad(images, [-patch * cells for cells in margin])
         for quarters in range(4 // config.aerial_turns, 4, 4 // config.aerial_turns):
             turned = torch.rot90(central, quarters, (-2, -1))
             from_there = self.describe_aerial(self.features(turned))
             total = total + functional.pad(torch.rot90(from_there, -quarters, (-2, -1)), margin)
-        shown = total.new_full((bottom - top, right - left), config.aerial_turns - 1)
-        return total / (1 + functional.pad(shown, margin))
+        return total / looks
 
 
 def named_device(name: str | None) -> torch.device:
