@@ -78,6 +78,10 @@ def test_only_depth_sees_its_own_blocks() -> None:
         for parameter in model.depth_blocks.parameters():
             torch.nn.init.normal_(parameter, std=1.0)
         second = model.describe_ground(seen, rays, wrap=False)
+        alone = model.tell_depth(seen, rays, wrap=False)
+    assert alone is not None and second.depth is not None
+    assert torch.equal(alone.log_range_ratio, second.depth.log_range_ratio)
+    assert torch.equal(alone.valid_logit, second.depth.valid_logit)
     assert torch.equal(first.descriptors, second.descriptors)
     assert torch.equal(first.weight, second.weight)
     assert first.depth is not None and second.depth is not None

@@ -80,6 +80,29 @@ def test_the_untrained_depth_is_level_ground(depth_dim: int) -> None:
     torch.testing.assert_close(range_m * -rays[:, 2], torch.full((1, ROWS, COLS), 2.0))
 
 
+def test_the_untrained_depth_ends_before_the_horizon() -> None:
+    """What a base near the horizon says has to be taken back by every wall there."""
+    config = HeadConfig(hidden_dim=16, descriptor_dim=4, column_heads=4, depth_dim=8)
+    elevation = torch.deg2rad(torch.tensor([-9.0, -6.0, -5.0, -0.5, 0.5, 20.0]))
+    rays = torch.stack((torch.zeros(6), elevation.cos(), elevation.sin()))[None, :, :, None]
+    told = GroundHead(DIM, config).eval()(torch.randn(1, DIM, 6, 1), rays, wrap=False)
+    ratio = told.depth.log_range_ratio.exp().flatten()
+    torch.testing.assert_close(ratio[:2], -1 / elevation[:2].sin())
+    torch.testing.assert_close(ratio[2:], torch.full((4,), 10.0))
+
+
+def test_dropout_leaves_the_network_for_depth_alone() -> None:
+    config = HeadConfig(hidden_dim=16, descriptor_dim=4, column_heads=4, depth_dim=8, dropout=0.5)
+    head = GroundHead(DIM, config).train()
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    features, rays = torch.randn(1, DIM, ROWS, COLS), torch.randn(1, 3, ROWS, COLS)
+    first, second = (head(features, rays, wrap=True) for _ in range(2))
+    torch.testing.assert_close(first.depth.log_range_ratio, second.depth.log_range_ratio)
+    assert not torch.allclose(first.descriptors, second.descriptors)
+
+
 def test_channels_must_split_into_the_heads() -> None:
     with pytest.raises(ValidationError, match="multiple of column_heads"):
         HeadConfig(hidden_dim=16, column_heads=3)

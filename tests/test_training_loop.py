@@ -124,6 +124,26 @@ def test_broken_samples_are_counted_and_stop_the_run_past_a_share(tmp_path: Path
         many.run()
 
 
+@pytest.mark.parametrize("depth_dim", [0, 8])
+def test_learning_depth_alone_computes_the_same_depth_and_nothing_else(
+    tmp_path: Path, depth_dim: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small_config(max_steps=2)
+    head = config.model.head.model_copy(update={"depth_dim": depth_dim, "dropout": 0.0})
+    config = config.model_copy(update={"model": config.model.model_copy(update={"head": head})})
+    alone = config.objective.model_copy(update={"correspondence": 0.0, "voting": 0.0})
+    both = make_trainer(config, tmp_path / "both").step()
+    only = make_trainer(config.model_copy(update={"objective": alone}), tmp_path / "only")
+    if depth_dim:
+        monkeypatch.setattr(only.objective.model, "describe_ground", None)
+    monkeypatch.setattr(only.objective.model, "describe_aerial", None)
+    told = only.step()
+    assert {"depth", "validity"} < told.keys() and "correspondence" not in told
+    assert {"depth", "validity", "correspondence", "voting"} < both.keys()
+    for name in ("depth", "validity"):
+        assert told[name] == pytest.approx(both[name], rel=1e-5)
+
+
 def test_early_stopping(tmp_path: Path) -> None:
     config = small_config(epochs=30, patience=1, learning_rate=1e-7, validation_pairs=1)
     state = make_trainer(config, tmp_path, validation=True).run()

@@ -431,7 +431,7 @@ class Localizer:
         assert description is not None and grid is not None
         with timed(timings, "depth"):
             depth_map = resolve_depth(
-                lambda: spread_head(description, grid, ground.camera, ground.height_m)
+                lambda: spread_head(description.depth, grid, ground.camera, ground.height_m)
             )
         with timed(timings, "matching"):
             config = self.model.config

@@ -21,7 +21,13 @@ from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.errors import InputError, WeightsError
 from loc2.features import VARIANTS, AdaptedBlocks, VisionTransformer, load_vit
 from loc2.frames import cell_centers_px
-from loc2.matching.heads import GroundDescription, GroundHead, HeadConfig, ResidualConvHead
+from loc2.matching.heads import (
+    CellDepth,
+    GroundDescription,
+    GroundHead,
+    HeadConfig,
+    ResidualConvHead,
+)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -302,10 +308,7 @@ class Loc2Model(nn.Module):
         """
         centred = _centre(features)
         if self.ground_head is not None:
-            for_depth = None
-            if self.depth_blocks is not None:
-                with self._backbone_precision():
-                    for_depth = _centre(self.depth_blocks(features, self.backbone))
+            for_depth = self._depth_features(features)
             described: GroundDescription = self.ground_head(centred, rays, wrap, for_depth)
             return described
         # Without training, a cell counts by its distance on the ground: far cells cover more of
@@ -313,6 +316,28 @@ class Loc2Model(nn.Module):
         down = (-rays[:, 2]).clamp_min(0.02)
         weight = (rays[:, :2].norm(dim=1) / down).clamp_max(12.0)
         return GroundDescription(functional.normalize(centred, dim=1), weight, None)
+
+    def tell_depth(self, features: Tensor, rays: Tensor, wrap: bool) -> CellDepth | None:
+        """Return the depth that :meth:`describe_ground` tells, without the rest where it can.
+
+        Args:
+            features: (B, C, h, w) from :meth:`features`.
+            rays: (B, 3, h, w) unit rays of the cells in the local frame.
+            wrap: True for panoramas.
+
+        Returns:
+            The depth of the cells; None for heads that tell none.
+        """
+        head = self.ground_head
+        if head is None or head.depth_net is None:
+            return self.describe_ground(features, rays, wrap).depth
+        return head.tell_depth(self._depth_features(features), rays, wrap)
+
+    def _depth_features(self, features: Tensor) -> Tensor:
+        if self.depth_blocks is None:
+            return _centre(features)
+        with self._backbone_precision():
+            return _centre(self.depth_blocks(features, self.backbone))
 
     def describe_aerial(self, features: Tensor) -> Tensor:
         """Turn (B, C, h, w) aerial features into (B, D, h, w) unit descriptors."""

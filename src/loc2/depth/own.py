@@ -11,17 +11,17 @@ from torch.nn import functional
 from loc2.cameras import Camera
 from loc2.depth.base import DepthMap
 from loc2.errors import InputError
-from loc2.matching.heads import GroundDescription
+from loc2.matching.heads import CellDepth
 from loc2.model import GroundGrid, Loc2Model
 
 
 def spread_head(
-    description: GroundDescription, grid: GroundGrid, camera: Camera, camera_height_m: float
+    told: CellDepth | None, grid: GroundGrid, camera: Camera, camera_height_m: float
 ) -> DepthMap | None:
     """Spread the depth head's cells over the image.
 
     Args:
-        description: of the ground image.
+        told: depth of the cells of the ground image, if any.
         grid: the cells.
         camera: camera of the image.
         camera_height_m: height above the ground, metres.
@@ -29,10 +29,9 @@ def spread_head(
     Returns:
         Metric range, invalid outside the rows that the grid covers; None without a depth head.
     """
-    if description.depth is None:
+    if told is None:
         return None
     size = (grid.bottom_px - grid.top_px, camera.width)
-    told = description.depth
     maps = torch.stack((told.log_range_ratio[0], told.valid_logit[0]))[None]
     log_ratio, logit = functional.interpolate(
         maps.float().cpu(), size=size, mode="bilinear", align_corners=False
@@ -66,8 +65,8 @@ class OwnDepth:
             grid = self.model.ground_grid(image, camera)
             rays = grid.cell_rays()[None].to(self.model.device)
             features = self.model.features(grid.image[None])
-            description = self.model.describe_ground(features, rays, grid.wrap)
-            estimated = spread_head(description, grid, camera, self.camera_height_m)
+            told = self.model.tell_depth(features, rays, grid.wrap)
+            estimated = spread_head(told, grid, camera, self.camera_height_m)
         if estimated is None:
             raise InputError("depth 'own': these weights have no depth head; use 'flat'")
         return estimated

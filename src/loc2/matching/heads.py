@@ -18,7 +18,8 @@ class HeadConfig(BaseModel):
         hidden_dim: channels of the residual layers.
         num_layers: residual 3x3 layers.
         descriptor_dim: channels of a descriptor.
-        dropout: share of feature channels dropped while training.
+        dropout: share of feature channels dropped while training; the network of its own for depth
+            drops none.
         column_heads: heads of an attention along the columns of the ground image before the last
             residual layer, 0 for none. What stands on the ground is as far away as its foot, which
             lies further down the same column than 3x3 layers see.
@@ -185,6 +186,11 @@ class ResidualConvHead(nn.Module):
         return torch.cat((out[:, : self.skip_dim] + skipped, out[:, self.skip_dim :]), dim=1)
 
 
+_LEVEL_LIMIT = 10.0
+"""The base of depth ends at this many camera heights. Where it went on to the horizon, walls near
+the horizon were too near or too far by half in photos, whose rows lie at any elevation."""
+
+
 class GroundHead(nn.Module):
     """Descriptors, weights and the model's own depth from ground features.
 
@@ -204,8 +210,10 @@ class GroundHead(nn.Module):
         )
         self.depth_net: ResidualConvHead | None = None
         if config.depth_dim:
+            # Without its rays depth could not know where level ground is.
+            steady = config.model_copy(update={"dropout": 0.0})
             self.depth_net = ResidualConvHead(
-                feature_dim + 3, 2, config, 2, config.depth_dim, columns=config.num_layers
+                feature_dim + 3, 2, steady, 2, config.depth_dim, columns=config.num_layers
             )
             self.depth_net.set_projection(torch.zeros(2, 0))
 
@@ -220,19 +228,34 @@ class GroundHead(nn.Module):
             wrap: True for a full panorama, whose left and right edges meet.
             depth_features: (B, C, h, w) for the network for depth; ``features`` if left out.
         """
-        rays = rays.to(features)
-        out = self.net(torch.cat((features, rays), dim=1), wrap)
+        out = self.net(torch.cat((features, rays.to(features)), dim=1), wrap)
         dim = self.descriptor_dim
         if self.depth_net is None:
-            depth = out[:, dim + 1 :]
+            depth = _beside_level_ground(out[:, dim + 1 :], rays)
         else:
             shown = features if depth_features is None else depth_features
-            depth = self.depth_net(torch.cat((shown, rays), dim=1), wrap)
-        # The flat ground's range is the base of the depth: what is learned is the deviation.
-        flat = -torch.log((-rays[:, 2]).clamp_min(0.02))
+            depth = self.tell_depth(shown, rays, wrap)
         return GroundDescription(
             descriptors=functional.normalize(out[:, :dim], dim=1),
             weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
-            # Valid to start with: the untrained depth is level ground, not nothing.
-            depth=CellDepth(flat + depth[:, 0], depth[:, 1] + 1.0),
+            depth=depth,
         )
+
+    def tell_depth(self, features: Tensor, rays: Tensor, wrap: bool) -> CellDepth:
+        """Tell depth alone, for heads with a network of its own for it.
+
+        Args:
+            features: (B, C, h, w) for the network for depth.
+            rays: (B, 3, h, w) unit rays of the cell centres in the local frame.
+            wrap: True for a full panorama.
+        """
+        assert self.depth_net is not None
+        told = self.depth_net(torch.cat((features, rays.to(features)), dim=1), wrap)
+        return _beside_level_ground(told, rays)
+
+
+def _beside_level_ground(told: Tensor, rays: Tensor) -> CellDepth:
+    """Read (B, 2, h, w) outputs: how far range deviates from level ground's, and validity."""
+    level = -torch.log((-rays[:, 2]).clamp_min(1 / _LEVEL_LIMIT))
+    # Valid to start with: the untrained depth is level ground, not nothing.
+    return CellDepth(level + told[:, 0], told[:, 1] + 1.0)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from loc2.frames import local_to_aerial
 from loc2.matching import GroundDescription, evidence_map
+from loc2.matching.heads import CellDepth
 from loc2.model import Loc2Model, save_model
 from loc2.training.augment import AugmentConfig, augment, jitter_attitude
 from loc2.training.base import Trainable
@@ -125,6 +126,9 @@ class Objective(Trainable):
             scores best.
         """
         generator = torch.Generator().manual_seed(seed)
+        matched = bool(self.config.correspondence or self.config.voting)
+        if not matched:  # depth alone: none of the channels from above is looked at
+            cells = replace(cells, aerial=cells.aerial[:, :0])
         if self.reduced_precision:  # from here on: features are most of what is moved about
             cells = replace(cells, ground=cells.ground.bfloat16(), aerial=cells.aerial.bfloat16())
         cells = augment(cells, self.augmentation, generator)
@@ -133,15 +137,20 @@ class Objective(Trainable):
             if cells.ground_pixels_per_cell > 1:
                 with torch.set_grad_enabled(self.train_backbone and torch.is_grad_enabled()):
                     ground_features = self.model.features(cells.ground)
-                    aerial_features = self.model.features(cells.aerial)
+                    if matched:
+                        aerial_features = self.model.features(cells.aerial)
             # Convolutions in bfloat16 are several times faster with channels last.
             layout = torch.channels_last
             ground_features = ground_features.contiguous(memory_format=layout)
-            aerial_features = aerial_features.contiguous(memory_format=layout)
-            description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
-            matched = bool(self.config.correspondence or self.config.voting)
-            aerial = self.model.describe_aerial(aerial_features).float() if matched else None
-        return self._losses(cells, description, aerial, generator)
+            seen = None
+            if matched:
+                aerial_features = aerial_features.contiguous(memory_format=layout)
+                description = self.model.describe_ground(ground_features, cells.rays, cells.wrap)
+                depth = description.depth
+                seen = description, self.model.describe_aerial(aerial_features).float(), generator
+            else:
+                depth = self.model.tell_depth(ground_features, cells.rays, cells.wrap)
+        return self._losses(cells, depth, seen)
 
     def localize(self, cells: Cells, lift: str) -> ValidationErrors:
         """Localize one pair by voting, see :func:`loc2.training.validation.localize_cells`."""
@@ -165,9 +174,8 @@ class Objective(Trainable):
     def _losses(
         self,
         cells: Cells,
-        description: GroundDescription,
-        aerial: Tensor | None,
-        generator: torch.Generator,
+        depth: CellDepth | None,
+        seen: tuple[GroundDescription, Tensor, torch.Generator] | None,
     ) -> dict[str, Tensor]:
         config = self.config
         total = torch.zeros(len(cells.ids), device=cells.rays.device)
@@ -178,24 +186,20 @@ class Objective(Trainable):
             parts[name] = values
             total = total + factor * values
 
-        if aerial is not None and config.correspondence:
-            add(
-                "correspondence",
-                config.correspondence,
-                self._correspondence(cells, description, aerial, generator),
-            )
-        if aerial is not None and config.voting:
-            scores = self._pose_scores(cells, description, aerial, generator)
+        if seen is not None and config.correspondence:
+            add("correspondence", config.correspondence, self._correspondence(cells, *seen))
+        if seen is not None and config.voting:
+            scores = self._pose_scores(cells, *seen)
             add("voting", config.voting, voting_loss(scores, self.sharpness))
             parts["pose_accuracy"] = (scores.argmax(1) == 0).float()
-        if description.depth is not None:
+        if depth is not None:
             distance = cells.points_m.norm(dim=1)
             known = cells.has_depth & cells.exact[:, None, None]
             known = known & (distance < config.depth_limit_m)
             truth = torch.log(distance.clamp_min(0.1) / cells.camera_height_m[:, None, None])
-            predicted = description.depth.log_range_ratio.float()
+            predicted = depth.log_range_ratio.float()
             add("depth", config.depth, depth_loss(predicted, truth, known))
-            entropy = validity_loss(description.depth.valid_logit.float(), cells.has_depth)
+            entropy = validity_loss(depth.valid_logit.float(), cells.has_depth)
             add("validity", config.validity, entropy * cells.exact)
         return {"loss": total, **parts}
 
