@@ -8,8 +8,9 @@ r"""Fit the confidence of a weights file, and judge it on data that the fit has 
     python benchmarks/fit_confidence.py judge --rows rows.json --weights default.safetensors \
         --results benchmarks/results/confidence.json
 
-``judge`` fits nothing: it judges what is in a weights file. ``collect --fresh 2`` (or 3, ...) makes
-cases for that which have chosen nothing.
+``judge`` fits nothing: it judges what is in a weights file. Rounds are further mixes of the same
+kind: those of 0 and 1 have helped to choose what the confidence looks at, so ``collect
+--judge-rounds 2`` (or 3, ...) is the stricter test.
 
 The mix, for fitting and, with other seeds, for judging: generated panoramas with unknown heading,
 windows of 60 m (turned ones, of tilted cameras, are 43 to 58 m) and shifts of 10 m; narrow photos
@@ -157,13 +158,11 @@ def collect(arguments: argparse.Namespace) -> None:
     """Localize the whole mix and write a row for each case."""
     rows_mesh = 0 if arguments.mesh is None else len(read_pairs(arguments.mesh))
     listed = []
-    if arguments.fresh is not None:
-        listed += cases("judge", JUDGE_SEED + arguments.fresh * ROUND, arguments.scale, rows_mesh)
-    else:
-        for part in range(arguments.rounds):
-            further, mesh = part * ROUND, 0 if part else rows_mesh
-            listed += cases("fit", FIT_SEED + further, arguments.scale, 0)
-            listed += cases("judge", JUDGE_SEED + further, arguments.scale, mesh)
+    for part in arguments.fit_rounds:
+        listed += cases("fit", FIT_SEED + part * ROUND, arguments.scale, 0)
+    for part in arguments.judge_rounds:
+        mesh = 0 if part else rows_mesh
+        listed += cases("judge", JUDGE_SEED + part * ROUND, arguments.scale, mesh)
     work = functools.partial(
         run, textures=arguments.textures, mesh=arguments.mesh, weights=arguments.weights
     )
@@ -268,8 +267,8 @@ def main() -> None:
     action.add_argument("--weights", type=Path)
     action.add_argument("--rows", type=Path, required=True)
     action.add_argument("--scale", type=float, default=1.0)
-    action.add_argument("--rounds", type=int, default=2, help="mixes to fit on, and to judge")
-    action.add_argument("--fresh", type=int, help="only what is judged, of this further mix")
+    for name in ("--fit-rounds", "--judge-rounds"):
+        action.add_argument(name, type=int, nargs="*", default=[0, 1], help="mixes to make")
     action.add_argument("--workers", type=int, default=2)
     action.set_defaults(run=collect)
     action = actions.add_parser("fit")
