@@ -117,6 +117,36 @@ def test_a_backbone_that_learns_updates_has_them_in_these_blocks_too() -> None:
     torch.testing.assert_close(found, blocks(features, plain), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def test_the_backbone_stays_itself_while_these_blocks_run(
+    model: Loc2Model, features: torch.Tensor
+) -> None:
+    """Another thread may be using it: it is asked from within, at every layer."""
+    blocks = _adapted(model)
+    for parameter in blocks.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    block = model.backbone.blocks[-1]
+    tokens = torch.randn(1, 5, 384, generator=torch.Generator().manual_seed(3))
+    expected = block(tokens)
+    during: list[torch.Tensor] = []
+    asking: list[bool] = []
+
+    def ask(*_: object) -> None:
+        if not asking:  # the hook is on the way of what it asks, too
+            asking.append(True)
+            during.append(block(tokens))
+            asking.clear()
+
+    hooks = [layer.register_forward_pre_hook(ask) for layer in (block.attn.qkv, block.mlp.fc2)]
+    adapted = blocks(features, model.backbone)
+    for hook in hooks:
+        hook.remove()
+    assert len(during) == 2
+    assert all(torch.equal(found, expected) for found in during)
+    assert torch.equal(blocks(features, model.backbone), adapted)
+    assert torch.equal(block(tokens), expected)
+
+
 @pytest.mark.parametrize("blocks", [(11, 8), (11, 11), (8, 12), (-1, 11), ()])
 def test_blocks_ascend_and_exist(blocks: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError, match="blocks"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
@@ -81,6 +82,9 @@ class AdaptedBlocks(nn.Module):
         for block, updates in zip(
             backbone.blocks[slice(*self.range)], self.updates.children(), strict=True
         ):
+            # The call below changes the module for as long as it lasts, and the backbone may be at
+            # work in another thread: it gets a module of its own around the same parameters.
+            block = copy.deepcopy(block, {id(p): p for p in block.parameters()})
             weights = {}
             for name, update in updates.named_children():
                 path = name.replace("-", ".")
