@@ -191,6 +191,40 @@ def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:
     assert 0 <= 150 * 0.3 - rows * cell < cell
 
 
+def test_a_prior_in_the_cropped_border_is_a_line(localizer: Localizer) -> None:
+    rng = np.random.default_rng(1)
+    ground = rng.integers(0, 255, (100, 200, 3), dtype=np.uint8)
+    aerial = rng.integers(0, 255, (150, 237, 3), dtype=np.uint8)
+    features = localizer.aerial_features(aerial, 0.3)
+    edge_m = features.half_size_m[1]
+    assert 22.5 - edge_m > 0.05  # something is cropped
+    with pytest.raises(InputError, match="position prior: lies outside"):
+        localizer.localize(ground, features, position_prior=(0.0, edge_m + 0.04, 0.02))
+    answer = localizer.localize(ground, features, position_prior=(0.0, edge_m + 0.04, 0.1))
+    assert edge_m - 0.07 < answer.pose.north_m < edge_m + 0.15
+
+
+def test_what_cannot_be_solved_is_a_line(localizer: Localizer, pair_files: PairFiles) -> None:
+    def ask(solver: object, depth: DepthMap | str = "flat") -> None:
+        localizer.localize(
+            pair_files.ground, pair_files.aerial,
+            meters_per_pixel=0.25, solver=solver, depth=depth,
+        )  # fmt: skip
+
+    with pytest.raises(InputError, match="solver 'vote': use voting, ransac, procrustes"):
+        ask("vote")
+    height, width = localizer.ground_view(pair_files.ground).image.shape[-2:]
+    camera = Equirectangular(width, height)
+    flat = FlatGround(2.5)(torch.zeros(3, height, width), camera)
+    grid = localizer.model.ground_grid(torch.zeros(3, height, width), camera)
+    cell_px = width // grid.camera.width
+    one_cell = torch.zeros_like(flat.valid)
+    row = grid.top_px + (grid.bottom_px - grid.top_px) * 3 // 4
+    one_cell[row : row + cell_px, cell_px : 2 * cell_px] = True
+    with pytest.raises(InputError, match="a pose needs at least two"):
+        ask("ransac", dataclasses.replace(flat, valid=flat.valid & one_cell))
+
+
 @pytest.mark.parametrize(("sides", "quarters"), [(2, 2), (4, 1)])
 def test_descriptors_turn_with_the_aerial_image(sides: int, quarters: int) -> None:
     exact = Localizer.from_pretrained(precision="float32").model

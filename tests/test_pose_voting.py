@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from loc2.frames import (
@@ -143,6 +145,51 @@ def test_priors_narrow_the_search() -> None:
             bev,
             cell_size_m=CELL_M,
             prior=PosePrior(position_m=(500.0, 0.0), position_radius_m=5.0),
+        )
+
+
+@given(
+    half_m=st.tuples(st.floats(5.0, 50.0), st.floats(5.0, 50.0)),
+    radius_m=st.floats(0.01, 200.0),
+    towards=st.floats(0.0, 2 * math.pi),
+    share=st.floats(0.0, 1.5),
+    step_m=st.sampled_from([0.7, 1.4, 3.2]),
+)
+def test_a_circle_that_meets_the_window_leaves_a_position_in_both(
+    half_m: tuple[float, float], radius_m: float, towards: float, share: float, step_m: float
+) -> None:
+    """However little of the circle reaches into the window, and over a corner too."""
+    centre = tuple(
+        share * (half + radius_m) * turn
+        for half, turn in zip(half_m, (math.sin(towards), math.cos(towards)), strict=True)
+    )
+    prior = PosePrior(position_m=(centre[0], centre[1]), position_radius_m=radius_m)
+    nearest = [min(max(c, -half), half) for c, half in zip(centre, half_m, strict=True)]
+    gap_m = math.dist(centre, nearest) - radius_m
+    assume(abs(gap_m) > 1e-3)
+    if gap_m > 0:
+        with pytest.raises(ValueError, match="outside the aerial image"):
+            PoseGrid.over(half_m, prior, 90.0, step_m)
+        return
+    grid = PoseGrid.over(half_m, prior, 90.0, step_m)
+    poses = grid.poses(torch.arange(grid.size), 1.0)
+    allowed = torch.isfinite(prior.log_factor(poses))
+    assert allowed.any()
+    assert (poses[:, :2].abs() <= torch.tensor(half_m) + 1e-3).all()
+
+
+def test_a_prior_over_a_corner_of_the_window_is_searched_there() -> None:
+    scores, bev, _, _ = scene(3)
+    prior = PosePrior(position_m=(50.0, 50.0), position_radius_m=21.0)
+    found = vote(scores, bev, cell_size_m=CELL_M, prior=prior)
+    assert math.dist((found.pose.east_m, found.pose.north_m), (50.0, 50.0)) <= 21.01
+    assert 34 < found.pose.east_m < 36.01 and 34 < found.pose.north_m < 36.01
+    with pytest.raises(ValueError, match="outside the aerial image"):
+        vote(
+            scores,
+            bev,
+            cell_size_m=CELL_M,
+            prior=PosePrior(position_m=(50.0, 50.0), position_radius_m=19.0),
         )
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -303,6 +303,8 @@ class Localizer:
         Raises:
             InputError: something given cannot be used; the message says what and why.
         """
+        if solver not in (None, *get_args(Solver)):
+            raise InputError(f"solver {solver!r}: use {', '.join(get_args(Solver))}")
         prior = pose_prior(heading_prior, position_prior)
         if not isinstance(ground, GroundView):
             ground = self.ground_view(ground, camera, camera_height_m)
@@ -314,9 +316,9 @@ class Localizer:
                 aerial = self.aerial_view(aerial, meters_per_pixel, photo=ground.is_photo)
             elif meters_per_pixel is not None:
                 raise InputError("meters_per_pixel: aerial features know it already; leave it out")
-            prior = place_prior(prior, aerial, self.center_sigma)
             if isinstance(aerial, AerialView):
                 aerial = self._features(aerial)
+            prior = place_prior(prior, aerial, self.center_sigma)
         self.describe((ground,), ())
         timings["ground features"] = ground.network_s
         asked, view = self.default_depth if depth == "default" else depth, ground

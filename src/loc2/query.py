@@ -147,9 +147,7 @@ def prior_settings(prior: PosePrior) -> dict[str, object]:
     }
 
 
-def place_prior(
-    prior: PosePrior, aerial: AerialView | AerialFeatures, center_sigma: float | None
-) -> PosePrior:
+def place_prior(prior: PosePrior, aerial: AerialFeatures, center_sigma: float | None) -> PosePrior:
     """Expect the camera about the window's centre where nothing is known of its position.
 
     Args:
@@ -167,9 +165,8 @@ def place_prior(
             return prior
         longest_m = max(height_px, width_px) * aerial.meters_per_pixel
         return replace(prior, position_m=(0.0, 0.0), position_sigma_m=center_sigma * longest_m)
-    for center_m, side_px in zip(prior.position_m, (width_px, height_px), strict=True):
-        if abs(center_m) - prior.position_radius_m > side_px * aerial.meters_per_pixel / 2:
-            raise InputError("position prior: lies outside the aerial image")
+    if prior.misses(aerial.half_size_m):
+        raise InputError("position prior: lies outside the aerial image")
     return prior
 
 
@@ -219,15 +216,14 @@ def resolve_depth(
     Raises:
         InputError: the file or name cannot be used, or the network has no depth of its own.
     """
-    is_file = isinstance(depth, Path) or (
+    if isinstance(depth, Path) or (
         isinstance(depth, str) and Path(depth).suffix != "" and not is_depth_model(depth)
-    )
-    if not is_file and (unit is not None or kind is not None):
+    ):
+        return load_depth(str(depth), ground.camera, unit, kind)
+    if unit is not None or kind is not None:
         raise InputError("depth unit and kind belong to a depth file; none was given")
     if isinstance(depth, DepthMap):
         return depth
-    if is_file:
-        return load_depth(str(depth), ground.camera, unit, kind)
     if isinstance(depth, str):
         if depth == "own":
             estimated = own()
@@ -235,6 +231,4 @@ def resolve_depth(
                 raise InputError("depth 'own': these weights have no depth head; use 'flat'")
             return estimated
         return make_depth_model(depth, ground.height_m)(ground.image, ground.camera)
-    if isinstance(depth, Path):  # unreachable, but it narrows the type
-        return load_depth(depth, ground.camera, unit, kind)
     return depth(ground.image, ground.camera)

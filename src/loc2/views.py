@@ -41,6 +41,16 @@ class AerialFeatures:
     cell_size_m: float
     seen: Tensor | None = None
 
+    @property
+    def half_size_m(self) -> tuple[float, float]:
+        """Half of what is searched towards east and north, metres: the image in whole cells."""
+        (height, width), (rows, cols) = self.image.shape[-2:], self.descriptors.shape[-2:]
+        half_px, half_cell_m = self.meters_per_pixel / 2, self.cell_size_m / 2
+        return (
+            min(width * half_px, cols * half_cell_m),
+            min(height * half_px, rows * half_cell_m),
+        )
+
 
 @dataclass
 class AerialView:

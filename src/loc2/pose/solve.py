@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from loc2.errors import InputError
 from loc2.frames import Pose
 from loc2.pose.evidence import DenseEvidence, MatchEvidence
 from loc2.pose.posterior import PoseMode, PosePosterior, PosePrior
@@ -102,14 +103,15 @@ def solve(
         seed: of RANSAC's draws; the others have no randomness.
 
     Raises:
-        ValueError: an unknown solver, or fewer than two matches where matches are used.
+        ValueError: an unknown solver.
+        InputError: fewer than two matches where matches are used.
     """
     prior = prior or PosePrior()
     if solver not in ("voting", "ransac", "procrustes"):
         raise ValueError(f"unknown solver {solver!r}; use voting, ransac or procrustes")
     count = int((matches.weights > 0).sum())
     if count < 2 and not (solver == "voting" and dense is not None):
-        raise ValueError(f"{count} matches have a weight; a pose needs at least two")
+        raise InputError(f"ground image: {count} points can be matched; a pose needs at least two")
     if solver == "voting" and dense is not None:
         nms = (nms_m or max(3.0, 2.0 * dense.resolution_m), nms_deg)
         posterior = search(

@@ -222,7 +222,13 @@ class PoseGrid:
     def over(
         half_size_m: tuple[float, float], prior: PosePrior, heading_step_deg: float, step_m: float
     ) -> PoseGrid:
-        """Return the grid that covers the window, or what the prior leaves of it."""
+        """Return the grid that covers the window, or what the prior leaves of it.
+
+        Raises:
+            ValueError: the prior leaves nothing of the window.
+        """
+        if prior.misses(half_size_m):
+            raise ValueError("the position prior lies outside the aerial image")
         full = prior.heading_deg is None or prior.heading_range_deg >= 180
         if full:
             count = max(4, round(360 / heading_step_deg))
@@ -235,12 +241,14 @@ class PoseGrid:
             start = prior.heading_deg - prior.heading_range_deg
         headings = tuple((start + i * spacing) % 360 for i in range(count))
         axes = []
-        for i, half in enumerate(half_size_m):
-            centre = prior.position_m[i] if prior.position_m is not None else 0.0
-            radius = prior.position_radius_m if prior.position_m is not None else math.inf
-            low, high = max(-half, centre - radius), min(half, centre + radius)
-            if low > high:
-                raise ValueError("the position prior lies outside the aerial image")
+        centres = prior.position_m or (0.0, 0.0)
+        radius = prior.position_radius_m if prior.position_m is not None else math.inf
+        for i, (half, centre) in enumerate(zip(half_size_m, centres, strict=True)):
+            # How far a circle reaches along this axis where it first enters along the other: a box
+            # about the whole circle could have no grid position inside the circle.
+            beyond = max(abs(centres[1 - i]) - half_size_m[1 - i], 0.0)
+            reach = math.sqrt(max(radius**2 - beyond**2, 0.0))
+            low, high = max(-half, centre - reach), min(half, centre + reach)
             cells = max(1, round((high - low) / step_m))
             axes.append(((low + high - (cells - 1) * step_m) / 2, cells))
         (west, cols), (south, rows) = axes
