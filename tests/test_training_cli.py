@@ -13,9 +13,11 @@ from PIL import Image
 
 from loc2.cli import main
 from loc2.localizer import Localizer
-from loc2.model import load_model
+from loc2.model import ModelConfig, load_model, packaged_weights
+from loc2.query import PANORAMA_HEIGHT_M
 from loc2.training.cache import FeatureCache
 from loc2.training.config import load_config
+from loc2.training.manifest_source import ManifestSource
 from loc2.training.start import build_model
 from tests.fake_kitti import DAY, DRIVE, make_fake_kitti
 
@@ -127,6 +129,25 @@ def test_pairs(manifest: Path, tmp_path: Path) -> None:
     assert trained.parts == trained.whole
     assert trained.validated and trained.has_head and trained.training_data == "pairs"
     Localizer.from_pretrained(tmp_path / "whole" / "model.safetensors")
+
+
+def test_pairs_are_lifted_as_they_are_localized(manifest: Path) -> None:
+    """A height that the manifest leaves out is the same to training and to localization."""
+    assert ManifestSource.from_file(manifest).read(0, 0).camera_height_m == PANORAMA_HEIGHT_M
+
+
+def test_a_models_own_settings_hold(manifest: Path, tmp_path: Path) -> None:
+    """What goes on from a model cannot have other sizes, and says truly which it has."""
+    small = ["weights=default", "optim.epochs=1", "objective.points=40", "run.validation_pairs=1"]
+    changes = (f"data.manifest={manifest}", "data.validation_share=0.4")
+    for change in ("model.max_range_m=50", "model.head.hidden_dim=16", "model.blocks=[11]"):
+        assert _train("pairs", tmp_path / "refused", *changes, change, small=small) == 2
+    assert not (tmp_path / "refused").exists()
+    same = "model.head.hidden_dim=160"
+    assert _train("pairs", tmp_path / "run", *changes, same, small=small) == 0
+    own = load_model(packaged_weights("default"))[0].config
+    recorded = json.loads((tmp_path / "run" / "config.json").read_text())["model"]
+    assert ModelConfig.model_validate(recorded) == own
 
 
 def test_pairs_without_a_cache_and_with_adapters(manifest: Path, tmp_path: Path) -> None:

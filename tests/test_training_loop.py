@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from loc2.errors import InputError, WeightsError
+from loc2.training.cells import Cells
 from loc2.training.loop import TrainingError
 from loc2.training.sampler import StepSampler
 from tests.training_run import InventedSet, make_trainer, small_config
@@ -160,8 +162,40 @@ def test_another_configuration_in_the_folder_is_refused(tmp_path: Path) -> None:
         make_trainer(small_config(max_steps=2), tmp_path)
 
 
-def test_gradient_accumulation_only_changes_rounding(tmp_path: Path) -> None:
+@pytest.mark.parametrize("micro", [1, 2, 5])
+def test_gradient_accumulation_only_changes_rounding(
+    tmp_path: Path, micro: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Micro-batches of a step weigh by their samples, an uneven last one included."""
+    config = small_config(batch_size=10, micro_batch_size=micro, clip_norm=1e9)
+    trainer = make_trainer(config, tmp_path, InventedSet(5))
+    name, parameter = next(iter(trainer.named.items()))
+
+    def losses(cells: Cells, seed: int) -> dict[str, torch.Tensor]:
+        del seed
+        worth = torch.tensor([float(label.removeprefix("invented_")) ** 2 for label in cells.ids])
+        return {"loss": worth * parameter.sum()}
+
+    monkeypatch.setattr(trainer, "_losses", losses)
+    before = float(parameter.detach().sum())
+    record = trainer.step()
+    assert parameter.grad is not None, name
+    torch.testing.assert_close(parameter.grad, torch.full_like(parameter, (0 + 1 + 4 + 9 + 16) / 5))
+    assert record["loss"] == pytest.approx(6.0 * before, rel=1e-5)
+
+
+def test_a_stop_for_now_changes_nothing_else(tmp_path: Path) -> None:
+    """Not the log, not what validation has seen, not the best weights."""
+    make_trainer(small_config(), tmp_path / "whole", validation=True).run()
+    for steps in (3, 5, 0):
+        make_trainer(small_config(max_steps=steps), tmp_path / "parts", validation=True).run()
+    assert _log(tmp_path / "parts") == _log(tmp_path / "whole")
+    whole, parts = (load_file(tmp_path / n / "model.safetensors") for n in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_steps_of_the_sampler_hold_every_sample_once() -> None:
     sampler = StepSampler([()] * 7, 2, 2, seed=0)
     seen = [index for step in range(2) for micro in sampler.step(step) for index in micro]
     assert sorted(seen) == list(range(7))

@@ -110,7 +110,8 @@ class DataConfig(BaseModel):
         extra_caches: finished caches that are trained on too.
         validation_caches: finished caches to validate on too, by name.
         use_cache: False reads images in every epoch, as training the backbone needs.
-        workers: processes that read or make pairs ahead of the network; 0 for none.
+        workers: processes that read or make pairs ahead of the network while a cache is computed;
+            0 for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -146,7 +147,7 @@ class TrainConfig(BaseModel):
         weights: file of backbone weights (DINOv2) or of a model to go on from, or ``default`` for
             the package's model; the package's backbone if left out.
         method: ``loc2`` for our own model, ``published`` for the published network and losses.
-        model: grids and heads of our own model.
+        model: grids and heads of our own model; where ``weights`` is such a model, its own hold.
         published: sizes of the published network; a file gives ``base`` (loc2-vigor or loc2-kitti)
             and what differs from it.
         tuning: which parts of the backbone learn.
@@ -205,8 +206,12 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
             if not isinstance(target, dict):
                 raise InputError(f"--set {override}: {table} is a value, not a table")
         target[last] = _toml_value(text.strip())
-    # Over the defaults, so that a table with one field keeps the other fields' defaults.
-    defaults = TrainConfig().model_dump(mode="json")
+    # Over these tables' own defaults, so that one with a single field keeps the others.
+    whole = TrainConfig()
+    defaults = {
+        "model": whole.model.model_dump(mode="json", exclude_unset=True),
+        "published": whole.published.model_dump(mode="json"),
+    }
     published = values.get("published", {})
     if isinstance(published, dict) and "base" in published:
         base = published.pop("base")

@@ -203,14 +203,15 @@ class Trainer:
             while self.state.step < self.last_step and not self._patience_is_over():
                 values = self.step()
                 step = self.state.step
-                ended = step == self.last_step
+                ended = step == self.total_steps
                 if step % run.log_every_steps == 0 or ended:
                     record(values)
-                epoch_ended = step % self.sampler.steps_per_epoch == 0 or ended
+                epoch_ended = step % self.sampler.steps_per_epoch == 0
                 epoch = step // self.sampler.steps_per_epoch
                 if ended or (epoch_ended and epoch % run.validate_every_epochs == 0):
                     self._validate(record)
-                if epoch_ended or step % run.checkpoint_every_steps == 0:
+                stops = step == self.last_step
+                if stops or epoch_ended or step % run.checkpoint_every_steps == 0:
                     if log is not None:
                         log.sync()
                     self.save_checkpoint()

@@ -66,7 +66,6 @@ def correspondence_loss(
     mask: Tensor,
     temperature: Tensor | float,
     exclude_cells: float = 1.0,
-    weight: Tensor | None = None,
 ) -> Tensor:
     """Contrast true correspondences with all others, both ways (InfoNCE).
 
@@ -81,7 +80,6 @@ def correspondence_loss(
         mask: (B, G) bool, points that have a true location.
         temperature: divides the cosines.
         exclude_cells: other points nearer than this are no negatives, cells.
-        weight: (B, G) importance of each point; equal by default.
 
     Returns:
         (B,) mean of both directions.
@@ -105,11 +103,7 @@ def correspondence_loss(
     backward = back.logsumexp(-1) - back.diagonal(dim1=-2, dim2=-1)
 
     per_point = (forward + backward) / 2
-    if weight is None:
-        return masked_mean(per_point, inside)
-    weight = torch.where(inside, weight, torch.zeros_like(weight))
-    per_point = torch.where(inside, per_point, torch.zeros_like(per_point))
-    return (per_point * weight).sum(1) / weight.sum(1).clamp_min(1e-6)
+    return masked_mean(per_point, inside)
 
 
 def pose_scores(

@@ -17,11 +17,9 @@ from loc2.depth import DepthMap, lift_cells, load_depth
 from loc2.depth.files import DepthUnit
 from loc2.errors import InputError
 from loc2.frames import Pose, aerial_m_to_px, local_to_aerial
-from loc2.inputs import load_image, resolve_camera
+from loc2.inputs import load_image
+from loc2.query import PANORAMA_HEIGHT_M, PINHOLE_HEIGHT_M, camera_of
 from loc2.training.pairs import TrainingPair
-
-DEFAULT_CAMERA_HEIGHT_M = 2.0
-"""Assumed where a manifest does not say, metres."""
 
 
 class ManifestSource:
@@ -42,8 +40,8 @@ class ManifestSource:
 
     @property
     def fingerprint(self) -> str:
-        """Checksum over all rows and the sizes and times of the files they name."""
-        digest = hashlib.sha256()
+        """Checksum over all rows, what they leave unsaid, and the files' sizes and times."""
+        digest = hashlib.sha256(f"{PANORAMA_HEIGHT_M} {PINHOLE_HEIGHT_M}".encode())
         for pair in self.pairs:
             digest.update(pair.model_dump_json().encode())
             for path in (pair.ground, pair.aerial, pair.depth, pair.classes):
@@ -61,7 +59,7 @@ class ManifestSource:
         pair = self.pairs[index]
         ground = load_image(pair.ground, f"ground image of {pair.id}")
         aerial = load_image(pair.aerial, f"aerial image of {pair.id}")
-        camera = resolve_camera(pair.camera_spec(), ground.shape[-1], ground.shape[-2])
+        camera, height_m = camera_of(pair.camera_spec(), ground, pair.camera_height_m)
         depth: DepthMap | None = None
         if pair.depth is not None:
             unit = cast(DepthUnit | None, pair.depth_unit)
@@ -73,7 +71,7 @@ class ManifestSource:
             aerial=aerial,
             meters_per_pixel=pair.meters_per_pixel,
             pose=Pose(pair.east_m, pair.north_m, pair.heading_deg),
-            camera_height_m=pair.camera_height_m or DEFAULT_CAMERA_HEIGHT_M,
+            camera_height_m=height_m,
             depth=depth,
         )
         if depth is None or not depth.metric or pair.classes is None or pair.aerial_classes is None:

@@ -110,6 +110,7 @@ def train(
         model, trained = build_published(config), True
     else:
         model, trained = build_model(config)
+        config = config.model_copy(update={"model": model.config})
     apply_tuning(model.backbone, config.tuning, config.run.seed)
     model.to(processes.device).eval()
     train_set, validation_sets = make_sets(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from pydantic import BaseModel
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional
 
-from loc2.errors import WeightsError
+from loc2.errors import InputError, WeightsError
 from loc2.features import load_vit
 from loc2.hub import find_backbone
 from loc2.model import Loc2Model, load_model, packaged_weights
@@ -31,6 +32,7 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
 
     Raises:
         WeightsError: the file cannot be read or is of another architecture.
+        InputError: the configuration asks for a model that the file does not hold.
     """
     path = config.weights or packaged_weights(PACKAGED_BACKBONE)
     if not path.is_file() and packaged_weights(str(path)).is_file():
@@ -38,6 +40,8 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
     if _format(str(path)) == "loc2":
         model, _ = load_model(path)
         if model.config.head is not None:
+            for name in _differing(config.model, model.config):
+                raise InputError(f"model.{name}: {path} was made with another; leave it out")
             return model, True
         vit = model.backbone
     else:
@@ -49,6 +53,18 @@ def build_model(config: TrainConfig) -> tuple[Loc2Model, bool]:
         raise WeightsError(f"{path}: not the weights of model.backbone {config.model.backbone!r}")
     model.backbone.load_state_dict(vit.state_dict())
     return model, False
+
+
+def _differing(asked: BaseModel, own: BaseModel) -> list[str]:
+    """Return the settings that were asked for and are others in a model's own configuration."""
+    names = []
+    for name in sorted(asked.model_fields_set):
+        wanted, has = getattr(asked, name), getattr(own, name)
+        if isinstance(wanted, BaseModel) and isinstance(has, BaseModel):
+            names += [f"{name}.{inner}" for inner in _differing(wanted, has)]
+        elif wanted != has:
+            names.append(name)
+    return names
 
 
 def build_published(config: TrainConfig) -> PublishedModel:
