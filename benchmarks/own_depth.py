@@ -22,11 +22,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from loc2.cameras import Camera, Pinhole
+from loc2.cameras import Camera, DepthKind, Pinhole
 from loc2.data.kitti import read_camera
 from loc2.data.pairs import read_pairs
 from loc2.depth.own import OwnDepth
 from loc2.evaluation.pairs import load_pair
+from loc2.frames import cell_centers_px
 from loc2.inputs import load_image
 from loc2.localizer import Localizer
 from loc2.scenes.mesh import SemanticClass
@@ -84,18 +85,13 @@ def mesh_errors(localizer: Localizer, manifest: Path, limit: int) -> dict[str, l
     return kept
 
 
-def _as_range(depth: Tensor, kind: str, camera: Camera) -> Tensor:
-    return depth if kind == "range" else depth / _forward(camera)
+def _as_range(depth: Tensor, kind: DepthKind, camera: Camera) -> Tensor:
+    return depth * _range_per_depth(camera, kind)
 
 
-def _forward(camera: Camera) -> Tensor:
-    """Return z-depth over range for every pixel of a pinhole camera."""
-    assert isinstance(camera, Pinhole)
-    v, u = torch.meshgrid(
-        torch.arange(camera.height) + 0.5, torch.arange(camera.width) + 0.5, indexing="ij"
-    )
-    x, y = (u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy
-    return (1 + x.square() + y.square()).rsqrt()
+def _range_per_depth(camera: Camera, kind: DepthKind) -> Tensor:
+    size = camera.height, camera.width
+    return camera.range_per_depth(cell_centers_px(*size, *size), kind)
 
 
 def kitti_errors(localizer: Localizer, root: Path) -> list[float]:
@@ -115,7 +111,8 @@ def kitti_errors(localizer: Localizer, root: Path) -> list[float]:
         truth = torch.from_numpy(lidar)
         if truth.shape != found.depth.shape:
             raise SystemExit(f"{path}: not as large as {images[0]}")
-        relative = errors(found.depth * _forward(camera), truth, found.valid & (truth > 0))
+        z_depth = found.depth / _range_per_depth(camera, "z")
+        relative = errors(z_depth, truth, found.valid & (truth > 0))
         value = None if relative is None else mean(relative)
         if value is not None:
             kept.append(value)

@@ -146,8 +146,4 @@ def heatmap_of(posterior: PosePosterior, cells: GroundCells) -> Heatmap:
     step_m = max(_HEATMAP_STEP_M, 2 * max(half_m) / _HEATMAP_BINS)
     rows, cols = (max(round(2 * half / step_m), 1) for half in reversed(half_m))
     position = posterior.heatmap(rows, cols, half_m)
-    step_deg = 360.0 / _HEADING_BINS
-    index = torch.round(posterior.poses[:, 2] / step_deg).long() % _HEADING_BINS
-    heading = posterior.probability.new_zeros(_HEADING_BINS)
-    heading.index_add_(0, index, posterior.probability)
-    return Heatmap(position, 2 * half_m[1] / rows, heading)
+    return Heatmap(position, 2 * half_m[1] / rows, posterior.heading_histogram(_HEADING_BINS))

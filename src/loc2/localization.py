@@ -62,7 +62,7 @@ class GroundCells:
         ground_px: (G, 2) pixels (u, v) of the cell centres in the ground image.
         bev: (G, 2) lifted points (right, forward), units of depth.
         weight: (G,) weight in the vote, summing to 1.
-        evidence: (G, h, w) float16 similarity above average; row 0 is the top of the image.
+        evidence: (G, h, w) similarity above average; row 0 is the top of the image.
         cell_size_m: side of an aerial cell, metres; the grid is centred on the aerial image.
         temperature: evidence over temperature is the log-probability of a cell, up to a constant
             for each ground point.

@@ -61,15 +61,7 @@ class OwnDepth:
         Raises:
             InputError: the weights have no depth head.
         """
-        with torch.inference_mode():
-            grid = self.model.ground_grid(image, camera)
-            rays = grid.cell_rays()[None].to(self.model.device)
-            features = self.model.features(grid.image[None])
-            told = self.model.tell_depth(features, rays, grid.wrap)
-            estimated = spread_head(told, grid, camera, self.camera_height_m)
-        if estimated is None:
-            raise InputError("depth 'own': these weights have no depth head; use 'flat'")
-        return estimated
+        return self._told(image, camera)[1]
 
     def unusable(self, image: Tensor, camera: Camera) -> Tensor:
         """Return a (H, W) mask of what the validity head calls sky or own vehicle.
@@ -79,8 +71,19 @@ class OwnDepth:
         Raises:
             InputError: the weights have no depth head.
         """
-        grid = self.model.ground_grid(image, camera)
-        bad = ~self(image, camera).valid
+        grid, told = self._told(image, camera)
+        bad = ~told.valid
         bad[: grid.top_px] = bad[grid.top_px]
         bad[grid.bottom_px :] = bad[grid.bottom_px - 1]
         return bad
+
+    def _told(self, image: Tensor, camera: Camera) -> tuple[GroundGrid, DepthMap]:
+        with torch.inference_mode():
+            grid = self.model.ground_grid(image, camera)
+            rays = grid.cell_rays()[None].to(self.model.device)
+            features = self.model.features(grid.image[None])
+            told = self.model.tell_depth(features, rays, grid.wrap)
+            estimated = spread_head(told, grid, camera, self.camera_height_m)
+        if estimated is None:
+            raise InputError("depth 'own': these weights have no depth head; use 'flat'")
+        return grid, estimated
