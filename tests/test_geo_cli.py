@@ -233,6 +233,12 @@ def test_a_large_window_is_searched_in_pieces(
     )
     assert np.hypot(only["east_m"] - 20, only["north_m"] + 12) <= 2.01
     assert only["search"]["pieces"] < pose["search"]["pieces"]
+    for radius_m in (4.0, 5.5, 7.0, 8.5, 10.0, 14.0):  # circles over the corners of pieces
+        found = located(
+            cli, pair_files.ground, path,
+            "--position-prior", "0,0", "--position-radius", radius_m, *small,
+        )  # fmt: skip
+        assert np.hypot(found["east_m"], found["north_m"]) <= radius_m + 0.01
     flat = located(
         cli, pair_files.ground, tmp_path / "big.png", "--meters-per-pixel", 0.1,
         "--position-prior", "20,-12", "--position-radius", 2, *small,

@@ -191,17 +191,21 @@ def test_aerial_images_need_not_be_square(localizer: Localizer) -> None:
     assert 0 <= 150 * 0.3 - rows * cell < cell
 
 
-def test_a_prior_in_the_cropped_border_is_a_line(localizer: Localizer) -> None:
+def test_a_prior_in_the_cropped_border_is_searched_beside_it(localizer: Localizer) -> None:
     rng = np.random.default_rng(1)
     ground = rng.integers(0, 255, (100, 200, 3), dtype=np.uint8)
     aerial = rng.integers(0, 255, (150, 237, 3), dtype=np.uint8)
     features = localizer.aerial_features(aerial, 0.3)
     edge_m = features.half_size_m[1]
     assert 22.5 - edge_m > 0.05  # something is cropped
-    with pytest.raises(InputError, match="position prior: lies outside"):
-        localizer.localize(ground, features, position_prior=(0.0, edge_m + 0.04, 0.02))
-    answer = localizer.localize(ground, features, position_prior=(0.0, edge_m + 0.04, 0.1))
-    assert edge_m - 0.07 < answer.pose.north_m < edge_m + 0.15
+    for radius_m in (0.02, 0.1):
+        prior = (3.0, edge_m + 0.04, radius_m)
+        answer = localizer.localize(ground, features, position_prior=prior)
+        assert answer.pose.north_m == pytest.approx(edge_m, abs=0.15)
+        assert answer.pose.east_m == pytest.approx(3.0, abs=0.15)
+    for corner in ((36.0, 23.0, 0.6), (-36.0, 23.0, 0.6)):  # nearer on each axis, not in both
+        with pytest.raises(InputError, match="position prior: lies outside"):
+            localizer.localize(ground, features, position_prior=corner)
 
 
 def test_what_cannot_be_solved_is_a_line(localizer: Localizer, pair_files: PairFiles) -> None:

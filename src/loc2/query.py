@@ -159,15 +159,17 @@ def place_prior(prior: PosePrior, aerial: AerialFeatures, center_sigma: float | 
     Raises:
         InputError: what is known of the position misses the window.
     """
-    height_px, width_px = aerial.image.shape[-2:]
+    height_m, width_m = (side * aerial.meters_per_pixel for side in aerial.image.shape[-2:])
     if prior.position_m is None:
         if center_sigma is None:
             return prior
-        longest_m = max(height_px, width_px) * aerial.meters_per_pixel
-        return replace(prior, position_m=(0.0, 0.0), position_sigma_m=center_sigma * longest_m)
-    if prior.misses(aerial.half_size_m):
+        sigma_m = center_sigma * max(height_m, width_m)
+        return replace(prior, position_m=(0.0, 0.0), position_sigma_m=sigma_m)
+    if prior.misses((width_m / 2, height_m / 2)):
         raise InputError("position prior: lies outside the aerial image")
-    return prior
+    # Less than a cell is cropped at the border; what lies only there is searched at the nearest.
+    reach_m = prior.beyond_m(aerial.half_size_m) * (1 + 1e-6)
+    return replace(prior, position_radius_m=max(prior.position_radius_m, reach_m))
 
 
 def camera_of(

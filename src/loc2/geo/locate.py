@@ -27,7 +27,7 @@ from loc2.inputs.metadata import PhotoMetadata
 from loc2.localization import Hypothesis, Localization
 from loc2.localizer import Localizer
 from loc2.outputs import pose_record
-from loc2.query import HeadingPrior, PositionPrior
+from loc2.query import HeadingPrior, PositionPrior, pose_prior
 
 logger = logging.getLogger(__name__)
 
@@ -214,13 +214,10 @@ def _shifted(
         return None
     east_m = prior.east_m + whole.east_m - area.east_m
     north_m = prior.north_m + whole.north_m - area.north_m
-    reach_m = prior.radius_m
+    moved = PositionPrior(east_m, north_m, prior.radius_m)
     whole_window = area == whole  # there, the facade says so if the prior misses it
-    if not whole_window and (
-        abs(east_m) - reach_m > area.width_m / 2 or abs(north_m) - reach_m > area.height_m / 2
-    ):
-        return None
-    return PositionPrior(east_m, north_m, reach_m)
+    missed = pose_prior(None, moved).misses((area.width_m / 2, area.height_m / 2))
+    return None if missed and not whole_window else moved
 
 
 def _in_piece(

@@ -49,12 +49,14 @@ class PosePrior:
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise ValueError(f"{name} is {value}; it must be positive")
 
+    def beyond_m(self, half_size_m: tuple[float, float]) -> float:
+        """Return how far the position's centre lies outside a window of half this size, metres."""
+        pairs = zip(self.position_m or (0.0, 0.0), half_size_m, strict=True)
+        return math.hypot(*(max(abs(centre) - half, 0.0) for centre, half in pairs))
+
     def misses(self, half_size_m: tuple[float, float]) -> bool:
         """Return whether it allows no position in a window of half this size (east, north)."""
-        if self.position_m is None:
-            return False
-        beyond_m = [max(abs(c) - h, 0.0) for c, h in zip(self.position_m, half_size_m, strict=True)]
-        return math.hypot(*beyond_m) > self.position_radius_m
+        return self.beyond_m(half_size_m) > self.position_radius_m
 
     def log_factor(self, poses: Tensor) -> Tensor:
         """Return (P,) logarithms of the prior of (P, 4) poses; minus infinity outside."""
