@@ -247,7 +247,7 @@ class PoseGrid:
             # How far a circle reaches along this axis where it first enters along the other: a box
             # about the whole circle could have no grid position inside the circle.
             beyond = max(abs(centres[1 - i]) - half_size_m[1 - i], 0.0)
-            reach = math.sqrt(max(radius**2 - beyond**2, 0.0))
+            reach = math.sqrt(max(radius * radius - beyond * beyond, 0.0))
             low, high = max(-half, centre - reach), min(half, centre + reach)
             cells = max(1, round((high - low) / step_m))
             axes.append(((low + high - (cells - 1) * step_m) / 2, cells))
