@@ -154,10 +154,13 @@ def test_limits_are_spread_over_the_list() -> None:
 
 
 def test_published_figures() -> None:
-    (loc2,) = [r for r in published_rows("vigor", "samearea", 180.0) if r.method == "Loc2"]
+    config = {"data": "vigor", "part": "samearea"}
+    (loc2,) = [r for r in published_rows(config, 180.0) if r.method == "Loc2"]
     assert (loc2.position_mean_m, loc2.position_median_m) == (3.94, 1.78)
-    assert published_rows("kitti", "test2", 10)[-1].position_median_m == 2.69
-    assert published_rows("kitti", "test1", 45) == ()
+    assert published_rows({"data": "kitti", "part": "test2"}, 10)[-1].position_median_m == 2.69
+    assert published_rows({"data": "kitti", "part": "test1"}, 45) == ()
+    for other in ({"split": "train"}, {"semi_positives": True}):
+        assert published_rows(config | other, 180.0) == ()
 
 
 def test_bad_input(cli: Cli, fake_kitti: Path, imported: dict[str, Path], tmp_path: Path) -> None:

@@ -220,4 +220,4 @@ def _report(summary: Summary, output: Path) -> None:
         f"{summary.rows} photos{earlier}: {summary.ok} localized, {summary.failed} failed{rate}",
         highlight=False,
     )
-    console.print(f"wrote {output}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {output}", markup=False, highlight=False, soft_wrap=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import statistics
 import sys
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.table import Table
 from loc2.cli.demo import bundled_pair
 from loc2.cli.options import Device, Weights
 from loc2.errors import InputError
-from loc2.inputs import CameraSpec
+from loc2.inputs.camera_files import combined_camera
 from loc2.localizer import Localizer
 from loc2.outputs import write_json
 
@@ -38,7 +37,7 @@ def bench(
     """Measure the time and the peak memory of each stage."""
     if threads is not None:
         torch.set_num_threads(threads)
-    spec, height_m = CameraSpec(hfov_deg=hfov), None
+    spec, height_m = combined_camera(None, {"hfov_deg": hfov}), None
     if ground is None:
         if aerial is not None or meters_per_pixel is not None or hfov is not None:
             raise InputError("give the ground image too, or nothing for the bundled pair")
@@ -59,18 +58,26 @@ def bench(
         )
         runs.append({**answer.timings_s, "total": sum(answer.timings_s.values())})
     stages = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
-    # ru_maxrss is in kilobytes on Linux and in bytes on macOS.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    peak_mb = _peak_mb()
     machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     table = Table(title=f"median of {repeats} runs; {machine}")
     table.add_column("stage")
     table.add_column("seconds", justify="right")
     for name, seconds in stages.items():
         table.add_row(name, f"{seconds:.3f}")
-    table.add_row("peak memory", f"{peak_mb:.0f} MB")
+    table.add_row("peak memory", "unknown" if peak_mb is None else f"{peak_mb:.0f} MB")
     Console().print(table)
     if output is not None:
-        write_json(
-            output, {"machine": machine, "median_s": stages, "peak_memory_mb": round(peak_mb)}
-        )
+        peak = None if peak_mb is None else round(peak_mb)
+        write_json(output, {"machine": machine, "median_s": stages, "peak_memory_mb": peak})
+
+
+def _peak_mb() -> float | None:
+    """Return the most memory that this process has held; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    # In kilobytes on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

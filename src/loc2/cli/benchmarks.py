@@ -134,7 +134,7 @@ def run(
         source: the benchmark.
         options: how it is run.
         choices: the command line's.
-        config: data set and split, for the results file; ``data`` and ``part`` choose the table.
+        config: data set and split, for the results file; it chooses the published table.
         further_summaries: summaries special to the data set.
         context: of the command.
     """
@@ -167,7 +167,7 @@ def run(
 def _print(content: dict[str, Any], weights: str, options: RunOptions) -> None:
     config, summary = content["config"], content["summary"]["all"]
     console = Console()
-    rows = published_rows(config["data"], config["part"], options.heading_range_deg)
+    rows = published_rows(config, options.heading_range_deg)
     figures = {**summary, **content.get("directions", {})}
     setting = f"{config['data']} {config['part']}, heading ±{options.heading_range_deg:g}°"
     title = f"{setting}, {config['samples']} of {config['of']} samples"

@@ -109,7 +109,7 @@ def make(
         raise InputError(f"--format must be one of {', '.join(get_args(DepthFormat))}")
     if views not in get_args(ViewLayout):
         raise InputError(f"--views must be one of {', '.join(get_args(ViewLayout))}")
-    jobs = find_jobs(inputs, spec)
+    jobs = find_jobs(inputs, spec, output)
     named = {"own", "default"} & {model}
     localizer = Localizer.from_pretrained(weights, device) if named or mask_head else None
     if localizer is None and weights is not None:
@@ -225,5 +225,6 @@ def _report(summary: DepthSummary, output: Path, quiet: bool) -> int:
     if not quiet:
         kept = f", {summary.kept} were there" if summary.kept else ""
         failed = f", {len(summary.failed)} failed" if summary.failed else ""
-        Console().print(f"{output}: {summary.made} made{kept}{failed}", soft_wrap=True)
+        words = f"{output}: {summary.made} made{kept}{failed}"
+        Console().print(words, markup=False, soft_wrap=True)
     return PROBLEM_EXIT if summary.failed else 0

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from loc2.cli.eval_report import ReportFolder, write_evaluation
@@ -77,10 +78,11 @@ def report_results(results: dict[str, Any], output: Path | None, quiet: bool) ->
     console = Console()
     console.print(summary_table(results["summary"]))
     for line in calibration_lines(results["calibration"]):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for record in results["pairs"]:
         if record["status"] != "ok":
-            console.print(f"{record['id']} seed {record['seed']}: {record['status']}")
+            words = f"{record['id']} seed {record['seed']}: {record['status']}"
+            console.print(words, markup=False)
 
 
 def calibration_lines(calibration: dict[str, dict[str, Any]]) -> list[str]:
@@ -112,10 +114,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def summary_table(summary: dict[str, Any]) -> Table:
     """Build a table of figures, one column for each group."""
-    table = Table(title="share within limits, medians; [guess: centre, random heading]")
+    table = Table(title=escape("share within limits, medians; [guess: centre, random heading]"))
     table.add_column("")
     for group in summary:
-        table.add_column(group, justify="right")
+        table.add_column(escape(group), justify="right")
     names = [n for n in summary["all"] if n not in ("guess", "interval_95")]
     for name in names:
         cells = []

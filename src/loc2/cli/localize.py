@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from loc2.cameras import DepthKind
@@ -205,7 +206,7 @@ def deliver(
             "A heading or position prior, or a smaller aerial window, may help.[/yellow]"
         )
     for file in written:
-        console.print(f"wrote {file}", highlight=False, soft_wrap=True)
+        console.print(f"wrote {file}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(
@@ -230,7 +231,7 @@ def _table(
     ]
     rows[3:3] = further
     for name, value in rows:
-        table.add_row(f"[bold]{name}[/bold]", value)
+        table.add_row(f"[bold]{name}[/bold]", escape(value))
     return table
 
 

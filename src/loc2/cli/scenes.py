@@ -11,7 +11,8 @@ import typer
 from rich.progress import Progress
 
 from loc2.cli.scenes_render import render
-from loc2.errors import InputError, OutputError
+from loc2.errors import InputError
+from loc2.outputs import atomic_path
 
 if TYPE_CHECKING:
     from loc2.scenes.pairs import SceneOptions
@@ -71,17 +72,16 @@ def sheet(
     from loc2.scenes.sheet import contact_sheet
 
     options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
+    if output.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise InputError(f"{output}: a sheet is written as .jpg or .png")
     image = None
     with Progress(transient=True) as progress:
         seeds = list(range(seed, seed + count))
         for drawn in progress.track(contact_sheet(seeds, options), total=count):
             image = drawn
     assert image is not None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        image.save(output)
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{output}: cannot be written ({error})") from error
+    with atomic_path(output) as temporary:
+        image.save(temporary)
     typer.echo(str(output))
 
 

@@ -49,7 +49,8 @@ def train(
         state = trainer.state
         console.print(
             f"{state.step} steps, {state.samples} samples; best validation score "
-            f"{state.best_score:.3f} at step {state.best_step}; weights in {trainer.best_path}"
+            f"{state.best_score:.3f} at step {state.best_step}; weights in {trainer.best_path}",
+            markup=False,
         )
         for name, reason in list(state.failed.items())[:10]:
             console.print(f"left out: {name}: {reason}", markup=False)

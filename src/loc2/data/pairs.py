@@ -142,4 +142,10 @@ def _pair(path: Path, line: int, row: dict[str, Any]) -> Pair:
         for name in ("ground", "aerial", "camera", "depth", "classes", "aerial_classes")
         if (value := getattr(pair, name)) is not None
     }
-    return pair.model_copy(update=files)
+    pair = pair.model_copy(update=files)
+    if pair.camera is None:  # a camera file may not be there until it is needed
+        try:
+            pair.camera_spec()
+        except ValidationError as error:
+            raise InputError(f"manifest {path}, line {line}: {validation_line(error)}") from error
+    return pair

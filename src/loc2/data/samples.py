@@ -16,6 +16,7 @@ from loc2.cameras import Camera
 from loc2.depth import DepthMap
 from loc2.errors import InputError
 from loc2.frames import Pose
+from loc2.inputs.images import UNREADABLE
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def open_image(path: Path, role: str) -> Image.Image:
         raise InputError(f"{role} {path}: no such file") from error
     except UnidentifiedImageError as error:
         raise InputError(f"{role} {path}: not an image file") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except UNREADABLE as error:
         raise InputError(f"{role} {path}: cannot be read, damaged or truncated") from error
 
 

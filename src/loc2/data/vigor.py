@@ -15,6 +15,7 @@ edge. Panoramas look north at their centre column.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -132,10 +133,14 @@ def read_labels(
         depth_folder: folder of depth maps inside the city's folder.
 
     Raises:
-        InputError: a line has another form; file and line are named.
+        InputError: not a text file, or a line has another form; file and line are named.
     """
     items: list[VigorItem] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if not fields:
             continue
@@ -148,6 +153,8 @@ def read_labels(
                 offset = float(down), float(left)
             except ValueError as error:
                 raise InputError(f"{path}, line {number}: offset is not a number") from error
+            if not all(map(math.isfinite, offset)):
+                raise InputError(f"{path}, line {number}: offset is not finite")
             folder = root / city
             items.append(
                 VigorItem(

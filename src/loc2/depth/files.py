@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from loc2.cameras import Camera, DepthKind
 from loc2.depth.base import DepthMap
 from loc2.depth.record import read_record
 from loc2.depth.relative import inverse_to_depth
 from loc2.errors import InputError
+from loc2.inputs.images import UNREADABLE
 
 DepthUnit = Literal["m", "cm", "mm", "m/256", "relative", "inverse"]
 """Unit of stored depth; ``relative`` means known up to an unknown factor, ``inverse`` that the
@@ -127,7 +129,7 @@ def _read(path: Path) -> tuple[np.ndarray, dict[str, str], np.ndarray]:
                 depth = np.asarray(image)
         else:
             raise InputError(f"depth {path}: depth files end in .npy, .npz, .png, .tif or .tiff")
-    except (OSError, ValueError, EOFError, UnidentifiedImageError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, zipfile.BadZipFile, zlib.error) as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"depth {path}: cannot be read ({reason})") from error
     depth = np.squeeze(depth)

@@ -93,13 +93,16 @@ class DepthSummary:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def find_jobs(inputs: Sequence[Path], camera: CameraSpec) -> list[DepthJob]:
+def find_jobs(
+    inputs: Sequence[Path], camera: CameraSpec, output: Path | None = None
+) -> list[DepthJob]:
     """Collect images.
 
     Args:
         inputs: image files, folders (searched through) and manifests of pairs (.csv), whose rows
             say their cameras.
         camera: what is said of the cameras of the others.
+        output: folder that depth goes to; what it holds is not looked at.
 
     Returns:
         Jobs in a fixed order; below a folder, outputs are named by the path inside it.
@@ -112,7 +115,8 @@ def find_jobs(inputs: Sequence[Path], camera: CameraSpec) -> list[DepthJob]:
     for given in inputs:
         if given.is_dir():
             for path in sorted(given.rglob("*")):
-                if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+                made = output is not None and output.resolve() in path.resolve().parents
+                if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not made:
                     jobs.append(DepthJob(path, path.relative_to(given).with_suffix(""), camera))
         elif given.suffix.lower() == ".csv":
             for pair in read_pairs(given):
@@ -191,6 +195,9 @@ def make_depth(
         progress(done + summary.made + len(summary.failed))
     return summary
 
+
+_UNITS = {"npz": ("m", "relative"), "png-mm": ("mm",), "png-256": ("m/256",)}
+"""What :func:`loc2.depth.store.write_depth` states for each format."""
 
 _Read = tuple[Tensor, Camera, float | None]
 
@@ -310,6 +317,14 @@ def _is_done(job: DepthJob, info: DepthModelInfo, output: Path, options: DepthOp
             f"{record_path(path)}: made by {record.model!r} {record.version}, masks "
             f"{', '.join(record.masks) or 'none'}; "
             "use another --output, or --overwrite"
+        )
+    height_m = job.camera.camera_height_m or options.camera_height_m
+    if record.unit not in _UNITS[options.form] or (
+        height_m is not None and height_m != record.camera_height_m
+    ):
+        raise InputError(
+            f"{record_path(path)}: made with another --format or camera height (unit "
+            f"{record.unit}, {record.camera_height_m} m); use another --output, or --overwrite"
         )
     return path.is_file()
 

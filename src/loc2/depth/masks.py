@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from loc2.cameras import Camera
 from loc2.depth.base import DepthMap
 from loc2.errors import InputError
 from loc2.frames import cell_centers_px
+from loc2.inputs.images import UNREADABLE
 
 _BLACK = 0.03
 _SKY_STEP = 0.04
@@ -116,7 +117,7 @@ def read_mask(path: Path, camera: Camera) -> Tensor:
             mask = opened.convert("L")
     except FileNotFoundError as error:
         raise InputError(f"mask {path}: no such file") from error
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise InputError(f"mask {path}: not an image that can be read") from error
     if abs(mask.width / mask.height / (camera.width / camera.height) - 1) > 0.02:
         raise InputError(
@@ -160,7 +161,9 @@ def apply_masks(
     rows, cols = depth_map.depth.shape
     uv_px = cell_centers_px(rows, cols, camera.height, camera.width)
     valid = depth_map.valid & ~bad[uv_px[..., 1].long(), uv_px[..., 0].long()]
-    if options.far_m is not None and depth_map.metric:
+    if options.far_m is not None:
+        if not depth_map.metric:
+            raise InputError("depth: known up to scale only, so nothing is too far; no --far-limit")
         distance = depth_map.depth * camera.range_per_depth(uv_px, depth_map.kind)
         valid &= distance <= options.far_m
     if not bool(valid.any()):

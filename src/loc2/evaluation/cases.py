@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from loc2.errors import InputError
-from loc2.evaluation.metrics import Errors
+from loc2.evaluation.metrics import Errors, place_of
 from loc2.evaluation.records import along_and_across_m
 from loc2.frames import Pose, heading_difference_deg
 from loc2.localization import PROBABILITY
@@ -109,7 +109,11 @@ class Case:
     def errors(self) -> Errors:
         """Return the errors, for :func:`loc2.evaluation.metrics.summarize`."""
         return Errors(
-            self.id, self.position_m, self.heading_deg, self.position_counts, self.worst_position_m
+            place_of(self.id),
+            self.position_m,
+            self.heading_deg,
+            self.position_counts,
+            self.worst_position_m,
         )
 
 

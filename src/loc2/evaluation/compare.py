@@ -14,7 +14,7 @@ import numpy.typing as npt
 from loc2.errors import InputError
 from loc2.evaluation.calibration import auroc, expected_calibration_error
 from loc2.evaluation.cases import Case, Results
-from loc2.evaluation.metrics import columns_of, figures_of, resamples
+from loc2.evaluation.metrics import columns_of, figures_of, place_of, resamples
 from loc2.frames import heading_error_deg
 
 SAME_TRUTH_M, SAME_TRUTH_DEG = 0.05, 0.1
@@ -206,7 +206,7 @@ def _changes(pairings: Sequence[Pairing], rated: bool, seed: int) -> Iterable[Ch
     everything = np.arange(len(pairings))
     measured = [figures(side, everything) for side in (0, 1)]
     draws: dict[str, list[float]] = {}
-    for index in resamples([p.first.id for p in pairings], seed):
+    for index in resamples([place_of(p.first.id) for p in pairings], seed):
         drawn = [figures(side, index) for side in (0, 1)]
         for name in drawn[0].keys() & drawn[1].keys():
             draws.setdefault(name, []).append(drawn[1][name] - drawn[0][name])

@@ -37,6 +37,11 @@ class Errors:
     worst_position_m: float = 100.0
 
 
+def place_of(sample_id: str) -> str:
+    """Return the place of a benchmark's sample, which repetitions of it (``#k``) share."""
+    return sample_id.split("#", 1)[0]
+
+
 def summarize(samples: Sequence[Errors], seed: int = 0) -> dict[str, Any]:
     """Summarise errors; a failed sample is a miss everywhere.
 

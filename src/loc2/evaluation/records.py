@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from loc2.evaluation.metrics import Errors, summarize
+from loc2.evaluation.metrics import Errors, place_of, summarize
 from loc2.frames import Pose, heading_error_deg
 
 
@@ -54,10 +54,10 @@ class Record:
     def errors(self) -> Errors:
         """Return the errors, for :func:`loc2.evaluation.metrics.summarize`."""
         if self.estimate is None:
-            return Errors(self.id, None, None, worst_position_m=self.worst_position_m)
+            return Errors(place_of(self.id), None, None, worst_position_m=self.worst_position_m)
         forward_m, right_m = along_and_across_m(self.estimate, self.truth)
         heading_deg = heading_error_deg(self.estimate.heading_deg, self.truth.heading_deg)
-        return Errors(self.id, math.hypot(forward_m, right_m), heading_deg)
+        return Errors(place_of(self.id), math.hypot(forward_m, right_m), heading_deg)
 
     def row(self) -> dict[str, Any]:
         """Return the record as one flat row of a results file."""

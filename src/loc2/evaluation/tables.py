@@ -6,7 +6,9 @@ metres, orientation errors in degrees.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -144,18 +146,21 @@ KITTI_180: dict[str, tuple[PublishedRow, ...]] = {
 """KITTI with unknown heading, by split."""
 
 
-def published_rows(data: str, part: str, heading_range_deg: float) -> tuple[PublishedRow, ...]:
-    """Return the published figures of a setting.
+def published_rows(config: Mapping[str, Any], heading_range_deg: float) -> tuple[PublishedRow, ...]:
+    """Return the published figures of a setting; settings that nobody published give none.
 
     Args:
-        data: ``vigor`` or ``kitti``.
-        part: VIGOR's area or KITTI's split.
-        heading_range_deg: half-width of the heading noise; settings nobody published give none.
+        config: of a results file: ``data`` (``vigor`` or ``kitti``), ``part`` (VIGOR's area or
+            KITTI's split), and VIGOR's ``split`` and ``semi_positives``.
+        heading_range_deg: half-width of the heading noise.
     """
+    if config.get("split", "test") != "test" or config.get("semi_positives"):
+        return ()
     tables = {
         ("vigor", 0.0): VIGOR_KNOWN,
         ("vigor", 180.0): VIGOR_UNKNOWN,
         ("kitti", 10.0): KITTI_10,
         ("kitti", 180.0): KITTI_180,
     }
-    return tables.get((data, float(heading_range_deg)), {}).get(part, ())
+    table = tables.get((str(config.get("data")), float(heading_range_deg)), {})
+    return table.get(str(config.get("part")), ())

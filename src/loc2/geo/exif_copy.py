@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import zlib
 from fractions import Fraction
@@ -12,7 +13,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import IFDRational
 
 from loc2.errors import InputError
-from loc2.geo.answer import GeoAnswer
+from loc2.geo.answer import ELLIPSE_PROBABILITY, GeoAnswer
 from loc2.inputs.exif import BAD_METADATA
 from loc2.outputs import atomic_path
 
@@ -70,6 +71,8 @@ def _updated(photo: Path, answer: GeoAnswer) -> bytes:
 
 def _gps_fields(answer: GeoAnswer) -> dict[int, object]:
     tags = ExifTags.GPS
+    # One standard deviation, as photos' own errors are read.
+    error_m = answer.ellipse.semi_major_m / math.sqrt(-2 * math.log(1 - ELLIPSE_PROBABILITY))
     return {
         tags.GPSVersionID: b"\x02\x03\x00\x00",
         tags.GPSLatitudeRef: "N" if answer.latitude_deg >= 0 else "S",
@@ -78,7 +81,7 @@ def _gps_fields(answer: GeoAnswer) -> dict[int, object]:
         tags.GPSLongitude: _degrees_minutes_seconds(abs(answer.longitude_deg)),
         tags.GPSImgDirectionRef: "T",
         tags.GPSImgDirection: IFDRational(round(answer.heading_true_deg * 1000) % 360_000, 1000),
-        tags.GPSHPositioningError: _rational(max(answer.ellipse.semi_major_m, 0.01)),
+        tags.GPSHPositioningError: _rational(max(error_m, 0.01)),
         tags.GPSMapDatum: "WGS-84",
     }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from loc2.errors import InputError
 from loc2.frames import Pose
@@ -28,6 +29,7 @@ from loc2.localization import Hypothesis, Localization
 from loc2.localizer import Localizer
 from loc2.outputs import pose_record
 from loc2.query import HeadingPrior, PositionPrior, pose_prior
+from loc2.views import AerialView
 
 logger = logging.getLogger(__name__)
 
@@ -164,16 +166,22 @@ def carry_out(
     whole = search.area
     searched: list[Piece] = []
     answers: list[Localization] = []
-    windows: list[AerialWindow] = []
-    nothing: NoImageryError | None = None
+    nothing: InputError | None = None
     asked = plan.position_prior
     if asked is None and len(pieces) > 1:
         asked = PositionPrior(0.0, 0.0, math.inf)  # a piece's centre is nobody's guess
+
+    def look(area: MetricArea, view: AerialView) -> Localization:
+        return localizer.localize(
+            plan.view, view, heading_prior=plan.heading_prior,
+            position_prior=_shifted(asked, whole, area), **options,
+        )  # fmt: skip
+
     for done, piece in enumerate(pieces):
         if progress is not None:
             progress(done, len(pieces))
-        prior = _shifted(asked, whole, piece.area)
-        if asked is not None and prior is None:
+        if asked is not None and _shifted(asked, whole, piece.area) is None:
+            nothing = nothing or InputError("position prior: lies outside the aerial image")
             continue
         try:
             window, view = plan.window(localizer, piece)
@@ -182,28 +190,34 @@ def carry_out(
             continue
         if float(window.valid.float().mean()) < _LEAST_COVER and len(pieces) > 1:
             continue
-        answer = localizer.localize(
-            plan.view, view, heading_prior=plan.heading_prior, position_prior=prior, **options
-        )
+        answer = look(piece.area, view)
         searched.append(Piece(window.area, piece.core))
-        answers.append(answer)
-        windows.append(window)
+        answers.append(answer if len(pieces) == 1 else _without_images(answer))
     if progress is not None:
         progress(len(pieces), len(pieces))
     if not answers:
         raise nothing or InputError(f"{source.name}: the window holds no imagery to search")
     merged = merge_pieces(whole, searched, answers)
-    best = merged.best
-    localization = _in_piece(answers[best], windows[best].area, merged, plan.priors, source)
+    answer, best = answers[merged.best], searched[merged.best]
+    if len(pieces) > 1:
+        window, view = plan.window(localizer, best)
+        answer = look(best.area, view)
+    localization = _in_piece(answer, best.area, merged, plan.priors, source)
     answer_on_earth = None
     if search.frame is not None:
         answer_on_earth = _on_earth(
             search.frame, merged, localization, plan.ground, plan.priors, source
         )
     return Located(
-        localization, windows[best], search, merged, answer_on_earth, plan.priors, len(answers),
+        localization, window, search, merged, answer_on_earth, plan.priors, len(answers),
         source.name,
     )  # fmt: skip
+
+
+def _without_images(answer: Localization) -> Localization:
+    """Return what merging reads; the evidence and images of hundreds of pieces fill a memory."""
+    cells = replace(answer.cells, evidence=torch.empty(0, 1, 1))
+    return replace(answer, cells=cells, aerial_image=torch.empty(3, 0, 0))
 
 
 def _shifted(
@@ -242,6 +256,9 @@ def _in_piece(
         covariance=answer.covariance if first.covariance is None else first.covariance,
         confidence=merged.confidence,
         hypotheses=hypotheses,
+        # The radius was fitted on windows seen at once, and knows nothing of rivals elsewhere.
+        radius_90_m=answer.radius_90_m if len(merged.mass) == 1 else None,
+        statistics=answer.statistics if len(merged.mass) == 1 else None,
         settings={
             **answer.settings,
             "prior_origins": dict(priors.origins),

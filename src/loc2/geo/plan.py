@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -24,6 +24,10 @@ from loc2.views import AerialView, GroundView
 
 DEFAULT_RADIUS_M = 50.0
 """Half side of the window around a position whose error is not known, metres."""
+
+MAX_PIECES = 1000
+"""Larger windows, about 1.4 km wide, are refused: they would take an hour, and hold many places
+that look alike."""
 
 AT_ONCE = 2.0
 """A window up to this many times the model's own is searched at once, with larger cells."""
@@ -45,11 +49,14 @@ class SearchWindow:
         frame: metric frame on the earth, or None for a plain image.
         area: the window in that frame.
         origin: why there: ``given``, the origin of the photo's position, or ``whole image``.
+        asked_m: (east, north) of the position that was asked for, from the window's centre, which
+            a lattice has moved away from it.
     """
 
     frame: LocalFrame | None
     area: MetricArea
     origin: str
+    asked_m: tuple[float, float] = (0.0, 0.0)
 
 
 def search_window(
@@ -90,11 +97,17 @@ def search_window(
         radius_m = DEFAULT_RADIUS_M
         if error_m is not None:
             radius_m = min(max(_RADIUS_PER_ERROR * error_m, _MIN_RADIUS_M), _MAX_RADIUS_M)
+    if not (math.isfinite(radius_m) and radius_m > 0):
+        raise InputError(f"radius must be positive and finite, got {radius_m:g} m")
+    middle = position
     if snap_m is not None:
         check_lat_lon(*position, "position")
-        position, radius_m = _snapped(*position, radius_m, snap_m)
-    frame, area = source.around(*position, radius_m)
-    return SearchWindow(frame, area, origin)
+        middle, radius_m = _snapped(*position, radius_m, snap_m)
+    frame, area = source.around(*middle, radius_m)
+    if frame is None or snap_m is None:
+        return SearchWindow(frame, area, origin)
+    east_m, north_m = frame.from_lat_lon(*position)
+    return SearchWindow(frame, area, origin, (east_m - area.east_m, north_m - area.north_m))
 
 
 def _snapped(
@@ -137,7 +150,7 @@ class SearchPlan:
         view: the photo.
         pieces: parts of the window that are searched one by one.
         heading_prior: limits the search.
-        position_prior: limits the search; metres from the window's centre.
+        position_prior: limits the search; metres from the window's centre, where a lattice put it.
         input_m: metres per pixel at which windows are read.
         windows: windows that are kept for other photos.
         source_key: tells the source from others there.
@@ -232,10 +245,22 @@ def plan_search(
     whole = search.area
     if heading_prior is None:
         heading_prior = _heading_prior(priors, search.frame, whole)
+    if position_prior is not None:
+        east_m, north_m = search.asked_m
+        position_prior = replace(
+            position_prior,
+            east_m=position_prior.east_m + east_m,
+            north_m=position_prior.north_m + north_m,
+        )
     view = localizer.ground_view(image, priors.camera)
     longest_m = max(whole.width_m, whole.height_m)
     own_m, _ = localizer.aerial_input(longest_m)
     pieces = plan_pieces(whole, longest_m if longest_m <= AT_ONCE * own_m else own_m)
+    if len(pieces) > MAX_PIECES:
+        raise InputError(
+            f"{source.name}: {whole.width_m:.0f} m x {whole.height_m:.0f} m would be searched in "
+            f"{len(pieces)} pieces, more than {MAX_PIECES}; say where to look (--around, --radius)"
+        )
     first = pieces[0].area
     _, input_m = localizer.aerial_input(max(first.width_m, first.height_m), view.is_photo)
     return SearchPlan(

@@ -27,7 +27,7 @@ MAX_TILES = 1024
 """Most tiles one window may ask for: a larger window should be given at a coarser resolution."""
 
 TILE_FORMATS = ("PNG", "JPEG", "WEBP")
-_TILE_SIZES_PX = (128, 256, 512, 1024)
+TILE_SIZES_PX = (128, 256, 512, 1024)
 
 
 class TileError(InputError):
@@ -87,7 +87,7 @@ def decode_tile(data: bytes, expected_px: int | None, what: str) -> NDArray[np.u
     try:
         with Image.open(io.BytesIO(data), formats=TILE_FORMATS) as image:
             side = image.width
-            if image.height != side or side not in _TILE_SIZES_PX:
+            if image.height != side or side not in TILE_SIZES_PX:
                 raise TileError(f"{what}: a tile of {image.width} x {image.height} px is no tile")
             if expected_px is not None and side != expected_px:
                 raise TileError(

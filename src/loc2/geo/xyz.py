@@ -18,7 +18,7 @@ from pathlib import Path
 
 from loc2.errors import InputError
 from loc2.geo.fetch import Fetcher, FetchError, public_name
-from loc2.geo.tiles import MAX_ZOOM, TileError, decode_tile
+from loc2.geo.tiles import MAX_ZOOM, TILE_SIZES_PX, TileError, decode_tile
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,8 @@ class XYZTiles:
             fetcher: how tiles are fetched.
 
         Raises:
-            InputError: the template lacks a placeholder or is no http(s) address.
+            InputError: the template lacks a placeholder or is no http(s) address, or there are no
+                such zoom levels or tiles.
         """
         self.name = public_name(template)
         holders = set(re.findall(r"\{([^{}]*)\}", template))
@@ -122,6 +123,9 @@ class XYZTiles:
             raise InputError(f"{self.name}: a tile template needs {{z}}, {{x}} and {{y}} or {{-y}}")
         if not 0 <= min_zoom <= max_zoom <= MAX_ZOOM:
             raise InputError(f"zoom levels must lie in 0..{MAX_ZOOM}, got {min_zoom}..{max_zoom}")
+        if tile_px not in TILE_SIZES_PX:
+            sizes = ", ".join(map(str, TILE_SIZES_PX))
+            raise InputError(f"tiles have a side of {sizes} pixels, not {tile_px}")
         self.attribution, self.tile_px = attribution, tile_px
         self.min_zoom, self.max_zoom = min_zoom, max_zoom
         self._template, self._offline = template, offline

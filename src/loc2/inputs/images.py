@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from loc2.errors import InputError
+from loc2.inputs.exif import BAD_METADATA
 from loc2.inputs.heic import is_heif, open_heif
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.generic] | Tensor
@@ -61,6 +62,21 @@ def load_image(image: ImageLike, role: str = "image") -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1).contiguous()
 
 
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes an image of each EXIF orientation upright."""
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no image, damaged, or suspiciously large."""
+
+
 def _decode_file(path: Path, name: str) -> npt.NDArray[np.float32]:
     if not path.exists():
         raise InputError(f"{name}: no such file")
@@ -78,7 +94,7 @@ def _decode_file(path: Path, name: str) -> npt.NDArray[np.float32]:
         raise InputError(f"{name}: not an image file") from error
     except Image.DecompressionBombError as error:
         raise InputError(f"{name}: more pixels than can be decoded safely") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{name}: cannot be read, damaged or truncated ({reason})") from error
 
@@ -90,7 +106,7 @@ def _decode(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
             f"{name}: {width}x{height} pixels are more than the {MAX_PIXELS / 1e6:.0f} million "
             "allowed; cut out the part that matters"
         )
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode.startswith("I;16"):
         return _grey(np.asarray(image, dtype=np.float32) / 65535.0)
     if image.mode in ("I", "F"):
@@ -105,6 +121,15 @@ def _decode(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
         return _flatten_alpha(rgba)
     rgb: npt.NDArray[np.float32] = np.asarray(image.convert("RGB"), dtype=np.float32) / 255.0
     return rgb
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF says, if that can be read; Pillow's own would rewrite all of it."""
+    try:
+        turn = _TURNS.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+    except BAD_METADATA:
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _flatten_alpha(rgba: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

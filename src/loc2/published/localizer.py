@@ -250,7 +250,7 @@ class PublishedLocalizer(Localizer):
             ),
             depth=depth_map,
             solver=solution.solver,
-            confidence=float(agreeing),
+            confidence=min(float(agreeing), 1.0),  # rounding can take it beyond
             statistics=statistics(
                 solution.posterior,
                 source=matches.source,

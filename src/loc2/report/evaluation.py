@@ -97,11 +97,7 @@ def render_evaluation(
 ) -> str:
     """Return the page of :func:`write_evaluation_report` as text."""
     config = results.config
-    rows = published_rows(
-        str(config.get("data")),
-        str(config.get("part")),
-        float(config.get("heading_range_deg", -1.0)),
-    )
+    rows = published_rows(config, float(config.get("heading_range_deg", -1.0)))
     style = asset("report.css") + asset("evaluation.css")
     script = asset("theme.js") + 'document.documentElement.dataset.ready = "yes";\n'
     charts = "".join(chart.html() for chart in evaluation_charts(results, rows))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import re
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
@@ -64,7 +65,9 @@ def make_scenes(dataset: SceneDataset, folder: Path, workers: int) -> Iterator[t
         OutputError: the folder cannot be written.
     """
     _check_options(dataset.options, folder)
-    done_seeds = {int(name.rsplit("_", 1)[1]) for name in finished_ids(folder)}
+    # Renders of a mesh may lie in the same folder; their ids are "MESH_sSEED_NUMBER".
+    made = (re.fullmatch(r"[^_]+_(\d+)", name) for name in finished_ids(folder))
+    done_seeds = {int(found[1]) for found in made if found}
     seeds = [dataset.first_seed + i for i in range(len(dataset))]
     todo = [seed for seed in seeds if seed not in done_seeds]
     done = len(seeds) - len(todo)

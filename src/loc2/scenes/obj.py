@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from loc2.errors import DatasetNotFoundError, InputError
+from loc2.inputs.images import UNREADABLE
 from loc2.scenes.mesh import Material, Mesh, SemanticClass, merge
 
 Float32 = NDArray[np.float32]
@@ -48,12 +49,15 @@ def read_obj(path: str | Path) -> Mesh:
     """
     path = Path(path)
     groups: dict[str, list[str]] = {"v": [], "vt": [], "f": []}
+    read: list[tuple[int, int]] = []  # vertices and texture coordinates before each face
     starts: list[tuple[int, str]] = []
     libraries: list[str] = []
     for line in _read_text(path).splitlines():
         word, _, rest = line.strip().partition(" ")
         if word in groups:
             groups[word].append(rest)
+            if word == "f":
+                read.append((len(groups["v"]), len(groups["vt"])))
         elif word == "usemtl":
             starts.append((len(groups["f"]), rest.strip()))
         elif word == "mtllib":
@@ -61,7 +65,7 @@ def read_obj(path: str | Path) -> Mesh:
     try:
         vertices = _numbers(groups["v"], 3)
         coordinates = _numbers(groups["vt"], 2)
-        corners, line_of_face = _faces(groups["f"], len(vertices), len(coordinates))
+        corners, line_of_face = _faces(groups["f"], read)
     except ValueError as error:
         raise InputError(f"mesh {path}: not a readable OBJ file ({error})") from error
     if len(corners) == 0:
@@ -104,20 +108,21 @@ def _numbers(lines: list[str], count: int) -> Float32:
     return np.ascontiguousarray(values.reshape(-1, width)[:, :count], np.float32)
 
 
-def _faces(lines: list[str], vertices: int, coordinates: int) -> tuple[Int32, Int32]:
+def _faces(lines: list[str], read: list[tuple[int, int]]) -> tuple[Int32, Int32]:
     """Return (F, 3, 2) indices of vertices and texture coordinates, and the line of each face.
 
-    Indices count from 0; a missing texture coordinate is -1.
+    Indices count from 0; a missing texture coordinate is -1. ``read`` holds how many vertices and
+    texture coordinates come before each line.
     """
     corners: list[tuple[tuple[int, int], ...]] = []
     line_of_face: list[int] = []
-    for number, line in enumerate(lines):
+    for number, (line, (vertices, coordinates)) in enumerate(zip(lines, read, strict=True)):
         polygon = []
         for word in line.split():
             parts = word.split("/")
             vertex = int(parts[0])
             coordinate = int(parts[1]) if len(parts) > 1 and parts[1] else 0
-            # OBJ counts from 1, or from the end with negative numbers; 0 stands for none here
+            # OBJ counts from 1, or with negative numbers back from this line; 0 is none here
             polygon.append(
                 (
                     vertex - 1 if vertex > 0 else vertices + vertex,
@@ -161,7 +166,7 @@ def _read_texture(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise InputError(f"texture {path}: cannot be read as an image") from error
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from loc2.errors import InputError
+from loc2.inputs.images import UNREADABLE
 from loc2.scenes.facades import FacadeSize, facade
 from loc2.scenes.mesh import Material
 from loc2.scenes.patterns import EXTENT_M, PATTERNS
@@ -164,7 +165,7 @@ def _read(path: Path, size: tuple[int, int], crop: bool) -> UInt8:
             box = (0, 0, side, side) if crop else (0, 0, image.width, image.height)
             part = image.convert("RGB").crop(box)
             return np.asarray(part.resize(size, Image.Resampling.BOX))
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise InputError(f"texture {path} cannot be read: {error}") from error
 
 

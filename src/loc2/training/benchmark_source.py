@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,13 +115,25 @@ def vigor_sources(
     for index, name in zip(known, near, strict=True):
         groups[index] = name
     ids = [item.id for item in dataset.items]
-    settings = f"vigor {area} {heading_range_deg} {with_depth} {seed}"
+    settings = f"vigor {area} {heading_range_deg} {with_depth} {seed} {_digest(dataset)}"
     parts = split_groups(groups, share, seed)
     train, validation = (
         BenchmarkSource(ids, _VigorLoader(dataset), part, VIGOR_CAMERA_HEIGHT_M, settings)
         for part in parts
     )
     return train, validation
+
+
+def _digest(dataset: VigorDataset) -> str:
+    """Return a checksum over labels, which were corrected once, and the files' sizes and times."""
+    digest = hashlib.sha256()
+    for item in dataset.items:
+        digest.update(f"{item.id} {item.rows_down_px} {item.cols_left_px}".encode())
+        for path in (item.panorama, item.satellite, item.depth):
+            if path.is_file():
+                status = path.stat()
+                digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
+    return digest.hexdigest()
 
 
 def kitti_sources(

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from loc2.data.pairs import Pair, read_pairs
@@ -18,6 +18,7 @@ from loc2.depth.files import DepthUnit
 from loc2.errors import InputError
 from loc2.frames import Pose, aerial_m_to_px, local_to_aerial
 from loc2.inputs import load_image
+from loc2.inputs.images import UNREADABLE
 from loc2.query import PANORAMA_HEIGHT_M, PINHOLE_HEIGHT_M, camera_of
 from loc2.training.pairs import TrainingPair
 
@@ -84,7 +85,7 @@ def _labels(path: Path) -> Tensor:
     try:
         with Image.open(path) as image:
             return torch.from_numpy(np.asarray(image).copy())
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise InputError(f"classes {path}: cannot be read as an image") from error
 
 

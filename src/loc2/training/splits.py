@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import re
 import zlib
@@ -42,11 +43,11 @@ def split_groups(groups: Sequence[str], share: float, seed: int) -> tuple[list[i
     return train, validation
 
 
-def group_by_distance(positions_m: Sequence[tuple[float, float]], distance_m: float) -> list[str]:
+def group_by_distance(positions_m: Sequence[tuple[float, ...]], distance_m: float) -> list[str]:
     """Group places so that no two places of different groups are nearer than a distance.
 
     Args:
-        positions_m: places in any common frame, metres.
+        positions_m: places in any common frame of two or three axes, metres.
         distance_m: places nearer than this to one another share a group (single linkage).
     """
     parent = list(range(len(positions_m)))
@@ -57,24 +58,27 @@ def group_by_distance(positions_m: Sequence[tuple[float, float]], distance_m: fl
             index = parent[index]
         return index
 
-    cells: dict[tuple[int, int], list[int]] = {}
+    cells: dict[tuple[int, ...], list[int]] = {}
     side = max(distance_m, 1e-3)
-    for index, (x, y) in enumerate(positions_m):
-        at = math.floor(x / side), math.floor(y / side)
-        for dx in (-1, 0, 1):
-            for dy in (-1, 0, 1):
-                for other in cells.get((at[0] + dx, at[1] + dy), ()):
-                    if math.dist((x, y), positions_m[other]) < distance_m:
-                        parent[root(index)] = root(other)
-        cells.setdefault(at, []).append(index)
-    # Named by a place, not a number, so that the draw does not depend on the order of rows.
-    return ["{:.1f} {:.1f}".format(*positions_m[root(i)]) for i in range(len(positions_m))]
+    for index, place in enumerate(positions_m):
+        around = [range(math.floor(x / side) - 1, math.floor(x / side) + 2) for x in place]
+        for cell in itertools.product(*around):
+            for other in cells.get(cell, ()):
+                if math.dist(place, positions_m[other]) < distance_m:
+                    parent[root(index)] = root(other)
+        cells.setdefault(tuple(math.floor(x / side) for x in place), []).append(index)
+    # Named by its first place, so that the draw does not depend on the order of rows.
+    first: dict[int, tuple[float, ...]] = {}
+    for index, place in enumerate(positions_m):
+        first[root(index)] = min(first.get(root(index), place), place)
+    return [" ".join(f"{x:.1f}" for x in first[root(i)]) for i in range(len(positions_m))]
 
 
-def lat_lon_to_m(lat_deg: float, lon_deg: float) -> tuple[float, float]:
-    """Return a position good enough to compare neighbours: equirectangular, metres."""
-    x = math.radians(lon_deg) * _EARTH_RADIUS_M * math.cos(math.radians(lat_deg))
-    return x, math.radians(lat_deg) * _EARTH_RADIUS_M
+def lat_lon_to_m(lat_deg: float, lon_deg: float) -> tuple[float, float, float]:
+    """Return a place on a sphere in metres; neighbours lie as far apart as on the ground."""
+    lat, lon = math.radians(lat_deg), math.radians(lon_deg)
+    along = math.cos(lat) * _EARTH_RADIUS_M
+    return along * math.cos(lon), along * math.sin(lon), math.sin(lat) * _EARTH_RADIUS_M
 
 
 def lat_lon_in_name(name: str) -> tuple[float, float] | None:
@@ -98,18 +102,24 @@ def manifest_groups(
         distance_m: for grouping by position, metres.
 
     Raises:
-        InputError: the column does not exist, or a latitude or longitude is no number.
+        InputError: the column does not exist or is empty in a row, or a latitude or longitude is no
+            number.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if column is not None:
         if column not in rows[0]:
             raise InputError(f"manifest {path}: no column {column!r} to split by")
+        for line, row in enumerate(rows, start=2):
+            if not row[column]:
+                raise InputError(f"manifest {path}, line {line}: no {column!r} to split by")
         return [row[column] for row in rows]
     if {"latitude", "longitude"} <= rows[0].keys():
         try:
             degrees = [(float(r["latitude"]), float(r["longitude"])) for r in rows]
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # a short row has None
             raise InputError(f"manifest {path}: latitude and longitude must be numbers") from error
+        if not all(math.isfinite(lat) and math.isfinite(lon) for lat, lon in degrees):
+            raise InputError(f"manifest {path}: latitude and longitude must be finite")
         return group_by_distance([lat_lon_to_m(*d) for d in degrees], distance_m)
     return [str(pair.aerial) for pair in pairs]
