@@ -173,6 +173,14 @@ def test_command_line(cli: Cli, tmp_path: Path) -> None:
     assert record["model"] == "flat" and record["unit"] == "m/256" and record["kind"] == "z"
     assert record["far_limit_m"] == 25.0
     assert (tmp_path / "o" / "previews" / "street.jpg").is_file()
+    again = ("depth", image, "--model", "flat", "--hfov", 90, "--output", tmp_path / "o", "--quiet")
+    for other in (("--camera-height", 1.8), ("--camera-height", 2, "--format", "png-256")):
+        cli(*again, "--far-limit", 25, *other).assert_one_line_error("another --output")
+    inside = cli(
+        "depth", tmp_path, "--model", "flat", "--hfov", 90, "--camera-height", 1.8, "--pitch", -6,
+        "--output", tmp_path / "o", "--format", "png-256", "--far-limit", 25,
+    )  # fmt: skip
+    assert inside.code == 0 and "0 made, 1 were there" in inside.out  # not its own previews
     checked = cli("depth", "check", tmp_path / "o", "--images", tmp_path, "--quiet")
     assert checked.code == 0, (checked.out, checked.err)
     assert (tmp_path / "o" / "check_sheet.png").is_file()

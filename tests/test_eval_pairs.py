@@ -66,6 +66,9 @@ def test_manifest_is_read_and_paths_resolved(tmp_path: Path) -> None:
         ({"projection": "fisheye"}, "line 2: projection"),
         ({"position_sigma_m": -1}, "line 2: position_sigma_m"),
         ({"id": ""}, "line 2: id"),
+        ({"projection": "pinhole", "hfov_deg": 200}, "line 2: hfov_deg"),
+        ({"roll_deg": 95}, "line 2: roll_deg"),
+        ({"camera_height_m": 2000}, "line 2: camera_height_m"),
     ],
 )
 def test_bad_manifest_rows_are_named(

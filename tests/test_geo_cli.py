@@ -212,6 +212,7 @@ def test_a_large_window_is_searched_in_pieces(
     assert result.code == 0, result.err
     pose = json.loads(result.out)
     assert pose["search"]["pieces"] > 8
+    assert pose["radius_90_m"] is None  # it is of windows seen at once
     assert sum(h["mass"] for h in pose["hypotheses"]) <= 1 + 1e-6
     centre = pose["search"]["longitude_deg"], pose["search"]["latitude_deg"]
     for place in (pose, *pose["hypotheses"]):
@@ -252,6 +253,9 @@ BAD = [
     (("--around", "99,9"), "latitude must lie in"),
     (("--around", "48,9"), "no imagery within"),
     (("--radius", "-3"), "radius must be positive"),
+    (("--radius", "nan", "--snap", "25"), "radius must be positive"),
+    (("--radius", "inf", "--snap", "25"), "radius must be positive"),
+    (("--radius", "3000"), "say where to look"),
     (("--format", "shp"), "unknown format"),
     (("--format", "kml"), "--format needs a folder"),
     (("--write-exif",), "--write-exif needs a folder"),
@@ -276,6 +280,7 @@ def test_what_needs_a_georeference_says_so(
     cli(*plain, "--around", "48,9").assert_one_line_error("no georeference")
     cli(*plain, "--output", tmp_path, "--format", "kml").assert_one_line_error("--aerial-center")
     template = "http://127.0.0.1:9/{z}/{x}/{y}.png"
+    cli("localize", photo, "--aerial", template, "--tile-size", 0).assert_one_line_error("128, 256")
     cli("localize", pair_files.ground, "--aerial", template).assert_one_line_error(
         "covers the world"
     )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,20 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1)}
     row, col = corner.get(orientation, (-1, 0))  # where the stored first pixel is shown
     np.testing.assert_allclose(loaded[:, row, col], RAMP[0, 0] / 255, atol=1e-6)
+
+
+@pytest.mark.parametrize("tag", [0x011A, 0x0100])  # resolution as a text, a negative width
+def test_other_damage_in_exif_does_not_matter(tmp_path: Path, tag: int) -> None:
+    entries = {0x0112: (3, 1, struct.pack("<HH", 6, 0)), 0x0100: (9, 1, struct.pack("<i", -5))}
+    if tag == 0x011A:
+        entries = {0x0112: entries[0x0112], tag: (2, 4, b"abc\0")}
+    body = struct.pack("<H", len(entries))
+    for key in sorted(entries):
+        kind, count, value = entries[key]
+        body += struct.pack("<HHI", key, kind, count) + value
+    block = b"Exif\0\0II*\0\x08\0\0\0" + body + b"\0\0\0\0"
+    Image.fromarray(RAMP).save(tmp_path / "odd.jpg", exif=block)
+    assert load_image(tmp_path / "odd.jpg").shape == (3, 30, 20)
 
 
 def _bad_files(folder: Path) -> dict[str, str]:

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loc2.errors import InputError
 from loc2.frames import heading_difference_deg, heading_error_deg, heading_to_rotation
 from loc2.pose.posterior import PosePrior
 from loc2.pose.ransac import ransac, residuals_m, soft_inliers
@@ -159,7 +160,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown solver"):
         solve(matches, half_size_m=(35, 35), solver="magic")  # type: ignore[arg-type]
     empty = MatchList(matches.source, matches.target, torch.zeros_like(matches.weights))
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(InputError, match="at least two"):
         solve(empty, half_size_m=(35, 35), solver="ransac")
 
 

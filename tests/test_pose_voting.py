@@ -175,6 +175,12 @@ def test_a_circle_that_meets_the_window_leaves_a_position_in_both(
     poses = grid.poses(torch.arange(grid.size), 1.0)
     allowed = torch.isfinite(prior.log_factor(poses))
     assert allowed.any()
+    volume = torch.zeros(len(grid.headings_deg), grid.rows, grid.cols) + grid.log_prior(
+        prior, torch.device("cpu")
+    )
+    peaks, scores = grid.maxima(volume, 1.0, count=8)
+    assert len(peaks) >= 1 and torch.isfinite(scores).all()
+    assert torch.isfinite(prior.log_factor(peaks)).all()
     assert (poses[:, :2].abs() <= torch.tensor(half_m) + 1e-3).all()
 
 

@@ -62,9 +62,10 @@ def test_obj_with_polygons_colours_and_textures(tmp_path: Path) -> None:
 
 def test_obj_with_relative_indices(tmp_path: Path) -> None:
     text = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt .1 .2\nvt .3 .4\nvt .5 .6\nf -3/-3/1 -2/-2/1 -1/-1/1\n"
-    (tmp_path / "a.obj").write_text(text)
+    # They count back from where they stand, not from the file's end.
+    (tmp_path / "a.obj").write_text(text + text.replace("v 0 0 0", "v 0 0 5"))
     mesh = read_obj_folder(tmp_path)
-    assert mesh.faces.tolist() == [[0, 1, 2]]
+    assert mesh.faces.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert mesh.uv[0].ravel().tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 
 

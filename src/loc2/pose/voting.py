@@ -333,8 +333,9 @@ class PoseGrid:
 
     def maxima(self, volume: Tensor, scale: float, *, count: int) -> tuple[Tensor, Tensor]:
         """Return the poses and smoothed scores of the best local maxima of the smoothed volume."""
-        # Cells that the prior excludes must not make their neighbours' sums infinite.
-        smooth = volume.clamp(min=-1e6)
+        # To its neighbours a cell that the prior excludes is as bad as the worst that it allows.
+        allowed = torch.isfinite(volume)
+        smooth = torch.where(allowed, volume, volume.masked_fill(~allowed, math.inf).min())
         for axis in (1, 2):
             smooth = functional.pad(smooth, (1, 1) if axis == 2 else (0, 0, 1, 1))
             size = smooth.shape[axis] - 2
@@ -346,14 +347,13 @@ class PoseGrid:
         values, index = smooth.reshape(-1).topk(min(64 * count, smooth.numel()))
         plane = self.rows * self.cols
         heading, row, col = index // plane, index % plane // self.cols, index % self.cols
-        highest = torch.ones_like(values, dtype=torch.bool)
+        highest = inside = allowed.reshape(-1)[index]
         for turn, north, east in itertools.product((-1, 0, 1), repeat=3):
             k = heading + turn
             k = k % len(self.headings_deg) if self.circular else k.clamp(0, len(smooth) - 1)
             i, j = (row + north).clamp(0, self.rows - 1), (col + east).clamp(0, self.cols - 1)
-            highest &= values >= smooth[k, i, j]
-        highest &= values > -1e4
-        best = highest.nonzero()[:count, 0]
+            highest = highest & (values >= smooth[k, i, j])
+        best = (highest if bool(highest.any()) else inside).nonzero()[:count, 0]
         return self.poses(index[best], scale), values[best]
 
     def best(self, volume: Tensor, scale: float, *, count: int) -> tuple[Tensor, Tensor]:
