@@ -296,13 +296,14 @@ def test_two_runs_do_not_share_an_output(job: Path, cli: Cli, tmp_path: Path) ->
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
     poison=st.sets(st.integers(0, 35)),
     unlucky=st.sets(st.integers(0, 5)),
+    workers=st.integers(1, 6),
 )
 def test_the_ledger_loses_nothing_and_blames_the_right_photo(
-    sizes: list[int], poison: set[int], unlucky: set[int]
+    sizes: list[int], poison: set[int], unlucky: set[int], workers: int
 ) -> None:
     numbers = iter(range(1, 1000))
     parts = [Part(i, [Row(next(numbers), "", {}) for _ in range(n)]) for i, n in enumerate(sizes)]
-    ledger, finished, step = Ledger(iter(parts)), {}, 0
+    ledger, finished, step = Ledger(iter(parts), workers), {}, 0
     while (task := ledger.next()) is not None:
         first_time = task.deaths == 0 and step in unlucky  # a worker that dies by itself
         step += 1
@@ -320,6 +321,18 @@ def test_the_ledger_loses_nothing_and_blames_the_right_photo(
         assert [record["row"] for record in records] == [row.number for row in part.rows]
         failed = {record["row"] for record in records if record["status"] != "ok"}
         assert failed == {row.number for row in part.rows} & poison
+
+
+def test_few_photos_are_shared_by_all_workers() -> None:
+    def tasks(sizes: list[int], workers: int) -> list[int]:
+        parts = [Part(i, [Row(1, "", {})] * n) for i, n in enumerate(sizes)]
+        ledger = Ledger(iter(parts), workers)
+        return [len(task.rows) for task in iter(ledger.next, None)]
+
+    assert tasks([40], 16) == [3] * 13 + [1]
+    assert tasks([100, 50], 4) == [38, 38, 24, 38, 12]
+    assert tasks([100] * 4, 1) == [100] * 4
+    assert tasks([100] * 4, 2) == [100] * 3 + [50, 50]
 
 
 def test_manifests_are_read_as_they_are_needed(tmp_path: Path) -> None:

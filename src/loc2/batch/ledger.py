@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -51,12 +52,19 @@ class Ledger:
     that one dies as well, some photo is to blame (a decoder that crashes, an image too large for
     the memory), and the task is halved until the photo is found; it becomes a failed row.
 
+    Parts are given out whole while there are enough for all workers; the last ones, which may be
+    all of a small job, are cut into stretches so that every worker has something to do.
+
     Args:
         parts: what is to be done, taken as it is needed.
+        workers: how many share the work.
     """
 
-    def __init__(self, parts: Iterator[Part]) -> None:
+    def __init__(self, parts: Iterator[Part], workers: int = 1) -> None:
         self._parts = parts
+        self._workers = workers
+        self._ahead: deque[Part] = deque()
+        self._stretch = 0
         self._again: deque[Task] = deque()
         self._done: dict[int, dict[int, Records]] = {}
         self._size: dict[int, int] = {}
@@ -65,11 +73,19 @@ class Ledger:
         """Return what a free worker should do, or None if nothing is left to hand out."""
         if self._again:
             return self._again.popleft()
-        part = next(self._parts, None)
-        if part is None:
+        self._ahead.extend(itertools.islice(self._parts, self._workers - len(self._ahead)))
+        if not self._ahead:
             return None
+        if not self._stretch and len(self._ahead) < self._workers:
+            self._stretch = -(-sum(len(part.rows) for part in self._ahead) // self._workers)
+        part = self._ahead.popleft()
         self._size[part.index], self._done[part.index] = len(part.rows), {}
-        return Task(part.index, 0, part.rows)
+        length = self._stretch or len(part.rows)
+        self._again.extend(
+            Task(part.index, first, part.rows[first : first + length])
+            for first in range(0, len(part.rows), length)
+        )
+        return self._again.popleft()
 
     def finished(self, task: Task, records: Records) -> tuple[int, Records] | None:
         """Note a task's results; returns a part's number and results once they are complete."""

@@ -69,7 +69,7 @@ def run_on_ray(
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"--address {address}: no Ray cluster there ({reason})") from error
     try:
-        yield from _run(ray, Ledger(parts), setup, workers, told)
+        yield from _run(ray, Ledger(parts, workers or 1), setup, workers, told)
     finally:
         if opened:
             ray.shutdown()

@@ -50,7 +50,7 @@ def run_processes(
     Raises:
         Loc2Error: the weights or the device cannot be used, or workers die before they begin.
     """
-    ledger = Ledger(parts)
+    ledger = Ledger(parts, workers)
     crew = [_Crew(setup) for _ in range(workers)]
     try:
         while True:
