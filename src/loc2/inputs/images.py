@@ -125,6 +125,7 @@ def _decode(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF says, if that can be read; Pillow's own would rewrite all of it."""
+    image.load()  # turns a TIFF already, and then says so
     try:
         turn = _TURNS.get(int(image.getexif().get(ExifTags.Base.Orientation, 1)))
     except BAD_METADATA:
