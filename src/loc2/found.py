@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from loc2.depth import DepthMap
 from loc2.localization import GroundCells, Hypothesis, Matches
 from loc2.pose.confidence import Statistics
-from loc2.pose.posterior import PosePosterior, PosePrior
+from loc2.pose.posterior import PoseMode, PosePosterior, PosePrior
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,19 @@ class Found:
     confidence: float
     statistics: Statistics
     prior: PosePrior
+
+
+def hypotheses_of(modes: Sequence[PoseMode], unit_m: float) -> tuple[Hypothesis, ...]:
+    """Return a solver's modes as hypotheses, their scales in metres per unit of the depth.
+
+    Args:
+        modes: found for ground points in metres.
+        unit_m: metres per unit of depth by which these points had been multiplied.
+    """
+    return tuple(
+        Hypothesis(replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass, mode.covariance)
+        for mode in modes
+    )
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,11 +15,11 @@ from loc2.cameras import Camera, DepthKind
 from loc2.depth import DepthMap, DepthModel, DepthUnit
 from loc2.depth.own import spread_head
 from loc2.errors import InputError
-from loc2.found import Found, timed
+from loc2.found import Found, hypotheses_of, timed
 from loc2.frames import aerial_px_to_m
 from loc2.inputs import CameraSpec, ImageLike, load_image
 from loc2.lifting import ground_cells, heatmap_of, second_opinion
-from loc2.localization import PROBABILITY, Hypothesis, Localization
+from loc2.localization import PROBABILITY, Localization
 from loc2.many import localize_many
 from loc2.matching import GroundDescription
 from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
@@ -467,12 +466,7 @@ class Localizer:
                     inlier_m=INLIER_M,
                     seed=seed,
                 ).posterior
-        hypotheses = tuple(
-            Hypothesis(
-                replace(mode.pose, scale=mode.pose.scale * unit_m), mode.mass, mode.covariance
-            )
-            for mode in posterior.modes
-        )
+        hypotheses = hypotheses_of(posterior.modes, unit_m)
         matches = explaining_matches(
             cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
         )

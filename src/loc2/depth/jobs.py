@@ -112,11 +112,13 @@ def find_jobs(
         InputError: two images would have the same output.
     """
     jobs: list[DepthJob] = []
+    made = None if output is None else output.resolve()
     for given in inputs:
         if given.is_dir():
             for path in sorted(given.rglob("*")):
-                made = output is not None and output.resolve() in path.resolve().parents
-                if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not made:
+                if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
+                    continue
+                if made not in path.resolve().parents:
                     jobs.append(DepthJob(path, path.relative_to(given).with_suffix(""), camera))
         elif given.suffix.lower() == ".csv":
             for pair in read_pairs(given):

@@ -164,23 +164,24 @@ def carry_out(
     """
     search, pieces, source = plan.search, plan.pieces, plan.source
     whole = search.area
-    searched: list[Piece] = []
+    planned: list[Piece] = []
+    searched: list[Piece] = []  # the same, as imagery could be read for them
     answers: list[Localization] = []
     nothing: InputError | None = None
     asked = plan.position_prior
     if asked is None and len(pieces) > 1:
         asked = PositionPrior(0.0, 0.0, math.inf)  # a piece's centre is nobody's guess
 
-    def look(area: MetricArea, view: AerialView) -> Localization:
+    def look(view: AerialView, prior: PositionPrior | None) -> Localization:
         return localizer.localize(
-            plan.view, view, heading_prior=plan.heading_prior,
-            position_prior=_shifted(asked, whole, area), **options,
-        )  # fmt: skip
+            plan.view, view, heading_prior=plan.heading_prior, position_prior=prior, **options
+        )
 
     for done, piece in enumerate(pieces):
         if progress is not None:
             progress(done, len(pieces))
-        if asked is not None and _shifted(asked, whole, piece.area) is None:
+        prior = _shifted(asked, whole, piece.area)
+        if asked is not None and prior is None:
             nothing = nothing or InputError("position prior: lies outside the aerial image")
             continue
         try:
@@ -190,7 +191,8 @@ def carry_out(
             continue
         if float(window.valid.float().mean()) < _LEAST_COVER and len(pieces) > 1:
             continue
-        answer = look(piece.area, view)
+        answer = look(view, prior)
+        planned.append(piece)
         searched.append(Piece(window.area, piece.core))
         answers.append(answer if len(pieces) == 1 else _without_images(answer))
     if progress is not None:
@@ -198,11 +200,11 @@ def carry_out(
     if not answers:
         raise nothing or InputError(f"{source.name}: the window holds no imagery to search")
     merged = merge_pieces(whole, searched, answers)
-    answer, best = answers[merged.best], searched[merged.best]
+    answer, best = answers[merged.best], planned[merged.best]
     if len(pieces) > 1:
         window, view = plan.window(localizer, best)
-        answer = look(best.area, view)
-    localization = _in_piece(answer, best.area, merged, plan.priors, source)
+        answer = look(view, _shifted(asked, whole, best.area))
+    localization = _in_piece(answer, window.area, merged, plan.priors, source)
     answer_on_earth = None
     if search.frame is not None:
         answer_on_earth = _on_earth(

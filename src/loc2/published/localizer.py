@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,10 +13,10 @@ from torch import Tensor
 from loc2.cameras import Camera, Equirectangular
 from loc2.depth import DepthMap
 from loc2.errors import InputError
-from loc2.found import Found, timed
+from loc2.found import Found, hypotheses_of, timed
 from loc2.frames import aerial_m_to_px
 from loc2.inputs import ImageLike, load_image
-from loc2.localization import INLIER_SHARE, GroundCells, Hypothesis, Matches
+from loc2.localization import INLIER_SHARE, GroundCells, Matches
 from loc2.localizer import Localizer
 from loc2.matching import GroundDescription, sample_matches
 from loc2.matching.explain import INLIER_M
@@ -231,10 +230,7 @@ class PublishedLocalizer(Localizer):
         agreeing = weight[solution.inlier].sum() / weight.sum().clamp_min(1e-30)
         return Found(
             posterior=solution.posterior,
-            hypotheses=tuple(
-                Hypothesis(replace(m.pose, scale=m.pose.scale * unit_m), m.mass, m.covariance)
-                for m in solution.modes
-            ),
+            hypotheses=hypotheses_of(solution.modes, unit_m),
             cells=cells,
             matches=Matches(
                 ground_px=uv_px[ground_index],
