@@ -180,9 +180,9 @@ def carry_out(
     for done, piece in enumerate(pieces):
         if progress is not None:
             progress(done, len(pieces))
-        prior = _shifted(asked, whole, piece.area)
-        if asked is not None and prior is None:
-            nothing = nothing or InputError("position prior: lies outside the aerial image")
+        outside = InputError("position prior: lies outside the aerial image")
+        if asked is not None and _shifted(asked, whole, piece.area) is None:
+            nothing = nothing or outside
             continue
         try:
             window, view = plan.window(localizer, piece)
@@ -190,6 +190,11 @@ def carry_out(
             nothing = error
             continue
         if float(window.valid.float().mean()) < _LEAST_COVER and len(pieces) > 1:
+            nothing = InputError(f"{source.name}: the window holds no imagery to search")
+            continue
+        prior = _shifted(asked, whole, window.area)  # whole pixels move and shrink what is read
+        if asked is not None and prior is None:
+            nothing = nothing or outside
             continue
         answer = look(view, prior)
         planned.append(piece)
@@ -198,12 +203,13 @@ def carry_out(
     if progress is not None:
         progress(len(pieces), len(pieces))
     if not answers:
-        raise nothing or InputError(f"{source.name}: the window holds no imagery to search")
+        assert nothing is not None
+        raise nothing
     merged = merge_pieces(whole, searched, answers)
     answer, best = answers[merged.best], planned[merged.best]
     if len(pieces) > 1:
         window, view = plan.window(localizer, best)
-        answer = look(view, _shifted(asked, whole, best.area))
+        answer = look(view, _shifted(asked, whole, window.area))
     localization = _in_piece(answer, window.area, merged, plan.priors, source)
     answer_on_earth = None
     if search.frame is not None:
@@ -231,9 +237,8 @@ def _shifted(
     east_m = prior.east_m + whole.east_m - area.east_m
     north_m = prior.north_m + whole.north_m - area.north_m
     moved = PositionPrior(east_m, north_m, prior.radius_m)
-    whole_window = area == whole  # there, the facade says so if the prior misses it
     missed = pose_prior(None, moved).misses((area.width_m / 2, area.height_m / 2))
-    return None if missed and not whole_window else moved
+    return None if missed else moved
 
 
 def _in_piece(
