@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from loc2.errors import WeightsError
-from loc2.features import VARIANTS, VisionTransformer, VitConfig, load_state_dict, load_vit
+from loc2.features import VARIANTS, VisionTransformer, VitConfig, dinov2, load_state_dict, load_vit
 from loc2.features.checkpoints import pack
 from loc2.model import Loc2Model, ModelConfig
 from loc2.training.cache import cell_features
@@ -83,22 +85,54 @@ def test_intermediate_blocks_and_their_bounds(vit: VisionTransformer) -> None:
         vit(image, blocks=(2,))
 
 
-@pytest.mark.parametrize("filled_from", [0, 768])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.1), (torch.float16, 0.02)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "amx", "filled_from"),
+    [
+        (torch.bfloat16, 0.1, True, 0),  # tokens filled up to tiles
+        (torch.bfloat16, 0.1, True, 768),
+        (torch.bfloat16, 0.1, False, 768),  # a few rows at a time
+        (torch.float16, 0.02, False, 768),
+    ],
+)
 def test_half_precision_stays_near(
     vit: VisionTransformer,
     dtype: torch.dtype,
     tolerance: float,
+    amx: bool,
     filled_from: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("loc2.features.dinov2._MANY", filled_from)  # tokens filled up to tiles
+    monkeypatch.setattr("loc2.features.dinov2._has_amx", lambda: amx)
+    monkeypatch.setattr("loc2.features.dinov2._MANY", filled_from)
+    monkeypatch.setattr("loc2.features.dinov2._ROWS", 7)
     image = torch.rand(1, 3, 56, 84)
     half = load_vit(vit.state_dict(), TINY, dtype)
     with torch.inference_mode():
         (reference,), (result,) = vit(image), half(image.to(dtype))
     assert result.dtype == dtype
     assert (result.float() - reference).abs().max() < tolerance
+
+
+@settings(max_examples=25)
+@given(
+    batch=st.integers(1, 2),
+    length=st.integers(1, 40),
+    rows=st.integers(1, 50),
+    amx=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_attention_in_half_precision_is_attention(
+    batch: int, length: int, rows: int, amx: bool, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randn(3, batch, 2, length, 64, generator=generator).bfloat16()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("loc2.features.dinov2._has_amx", lambda: amx)
+        patch.setattr("loc2.features.dinov2._MANY", 0)
+        patch.setattr("loc2.features.dinov2._ROWS", rows)
+        seen = dinov2._attend_in_half(*drawn)
+    expected = torch.nn.functional.scaled_dot_product_attention(*drawn.double())
+    assert (seen.double() - expected).abs().max() < 0.04
 
 
 def test_features_take_the_precision_that_surrounds_them() -> None:

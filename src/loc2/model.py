@@ -390,7 +390,8 @@ def runs_bfloat16_fast(device: torch.device) -> bool:
     """Return whether a device multiplies matrices in bfloat16 several times faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    known = torch.cpu.get_capabilities()
+    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))
 
 
 def _centre(features: Tensor) -> Tensor:

@@ -59,7 +59,8 @@ def bench(
         runs.append({**answer.timings_s, "total": sum(answer.timings_s.values())})
     stages = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
     peak_mb = _peak_mb()
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
+    machine = f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     table = Table(title=f"median of {repeats} runs; {machine}")
     table.add_column("stage")
     table.add_column("seconds", justify="right")
