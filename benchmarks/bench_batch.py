@@ -39,6 +39,7 @@ from PIL import Image
 from loc2.frames import heading_error_deg
 from loc2.localization import Localization
 from loc2.localizer import Localizer
+from loc2.processor import has_amx
 from loc2.query import Query
 from loc2.scenes.pairs import SceneOptions, generate_pair
 
@@ -234,7 +235,7 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     name = next((line.split(":")[1].strip() for line in lines if "model name" in line), "")
-    return name + (" (AMX)" if torch.cpu.get_capabilities().get("amx_bf16") else "")
+    return name + (" (AMX)" if has_amx() else "")
 
 
 def main() -> None:

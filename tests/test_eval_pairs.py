@@ -233,6 +233,29 @@ def test_results_hold_every_trial_and_count_failures(results: dict[str, object])
     json.dumps(results, allow_nan=False)
 
 
+def test_the_height_in_a_camera_file_counts(
+    pair_files: PairFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    camera = tmp_path / "camera.json"
+    camera.write_text(json.dumps({"hfov_deg": 90, "camera_height_m": 3.7}))
+    files = {"ground": pair_files.ground, "aerial": pair_files.aerial}
+    rows = [row(**files, camera=camera), row(**files, id="a_2", camera=camera, camera_height_m=2)]
+    pairs = read_pairs(manifest(tmp_path, rows))
+    heights = []
+    localizer = Localizer.from_pretrained()
+    localize = localizer.localize
+
+    def watched(*images: object, **options: object) -> object:
+        answer = localize(*images, **options)  # type: ignore[arg-type]
+        heights.append(answer.settings["camera_height_m"])
+        return answer
+
+    monkeypatch.setattr(localizer, "localize", watched)
+    found = evaluate_pairs(localizer, pairs, Protocol(window_m=40))
+    assert heights == [3.7, 2.0]
+    assert found["config"]["precision"] == localizer.precision
+
+
 def test_command_writes_results(cli: Cli, pair_files: PairFiles, tmp_path: Path) -> None:
     path = manifest(tmp_path, [row(ground=pair_files.ground, aerial=pair_files.aerial)])
     out = tmp_path / "results.json"

@@ -102,7 +102,7 @@ def test_half_precision_stays_near(
     filled_from: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("loc2.features.dinov2._has_amx", lambda: amx)
+    monkeypatch.setattr("loc2.features.dinov2.has_amx", lambda: amx)
     monkeypatch.setattr("loc2.features.dinov2._MANY", filled_from)
     monkeypatch.setattr("loc2.features.dinov2._ROWS", 7)
     image = torch.rand(1, 3, 56, 84)
@@ -127,7 +127,7 @@ def test_attention_in_half_precision_is_attention(
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(3, batch, 2, length, 64, generator=generator).bfloat16()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loc2.features.dinov2._has_amx", lambda: amx)
+        patch.setattr("loc2.features.dinov2.has_amx", lambda: amx)
         patch.setattr("loc2.features.dinov2._MANY", 0)
         patch.setattr("loc2.features.dinov2._ROWS", rows)
         seen = dinov2._attend_in_half(*drawn)

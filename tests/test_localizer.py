@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from loc2 import Localizer
+from loc2 import Localizer, processor
 from loc2.cameras import Equirectangular
 from loc2.cli.demo import bundled_pair
 from loc2.depth import DepthMap, FlatGround
@@ -265,6 +265,21 @@ def test_precision_can_be_chosen() -> None:
         a, b = exact.model.features(image), reduced.model.features(image)
     assert not torch.equal(a, b)
     torch.testing.assert_close(a, b, atol=0.02, rtol=0)  # of unit length: bfloat16 has 8 bits
+    with pytest.raises(InputError, match="'float16': use auto, float32, bfloat16"):
+        Localizer.from_pretrained(precision="float16")  # type: ignore[arg-type]
+
+
+def test_an_older_pytorch_that_does_not_know_the_processor_will_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    processor._capabilities.cache_clear()
+    try:
+        assert Localizer.from_pretrained().precision == "float32"
+        assert processor.processor_name()
+    finally:
+        monkeypatch.undo()
+        processor._capabilities.cache_clear()
 
 
 def test_the_confidence_of_the_default_weights_is_fitted(

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,13 @@ from loc2.cli import main
 from loc2.localizer import Localizer
 from loc2.model import ModelConfig, load_model, packaged_weights
 from loc2.query import PANORAMA_HEIGHT_M
+from loc2.training.benchmark_source import kitti_sources
 from loc2.training.cache import FeatureCache
 from loc2.training.config import load_config
+from loc2.training.data import make_sources
 from loc2.training.manifest_source import ManifestSource
-from loc2.training.start import build_model
+from loc2.training.run import make_sets
+from loc2.training.start import build_model, build_published
 from tests.fake_kitti import DAY, DRIVE, make_fake_kitti
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -183,6 +187,47 @@ def test_kitti(tmp_path: Path) -> None:
     assert trained.validated and trained.has_head and trained.training_data == "kitti"
 
 
+@pytest.mark.parametrize("file", ["vigor", "kitti"])
+def test_the_published_configurations_draw_noise_anew_in_every_epoch(
+    tmp_path: Path, file: str
+) -> None:
+    root = FIXTURES / "vigor_mini" if file == "vigor" else make_fake_kitti(tmp_path / "kitti")
+    config = load_config(
+        Path(__file__).parents[1] / "configs" / f"{file}.toml",
+        [
+            f"data.root={root}",
+            "data.validation_share=0",
+            "published.backbone=dinov2_vits14",
+            "published.ground_size_px=[56, 112]",
+            "published.aerial_size_px=70",
+            "published.aerial_cells=5",
+            f"weights={packaged_weights('dinov2_vits14')}",
+        ],
+    )
+    source, _ = make_sources(file, config.data, 0)
+    model = build_published(config)
+    pairs, _ = make_sets(config, model, source, {}, tmp_path)
+    first, again, other = (pairs.read(1, epoch).heading_deg for epoch in (0, 0, 1))
+    assert first == again != other
+
+
+def test_what_a_sample_of_kitti_is_made_of_decides_its_fingerprint(tmp_path: Path) -> None:
+    root = make_fake_kitti(tmp_path)
+
+    def fingerprint() -> str:
+        return kitti_sources(root, 10.0, True, 0.0, 0)[0].fingerprint
+
+    seen = [fingerprint()]
+    assert fingerprint() == seen[0]
+    for part in ("satmap", "depth_anythingv2_depth", "raw_data"):
+        for path in sorted((root / part).rglob("*.*")):
+            if path.is_file():
+                os.utime(path, ns=(1, len(seen)))
+                seen.append(fingerprint())
+                break
+    assert len(set(seen)) == 4
+
+
 @pytest.mark.skipif(not (SHARED / "real" / "kitti_mini").is_dir(), reason="no ../shared/real")
 def test_kitti_mini(tmp_path: Path) -> None:
     root = SHARED / "real" / "kitti_mini"
@@ -207,7 +252,8 @@ def test_vigor(tmp_path: Path) -> None:
     assert trained.validated and trained.has_head and trained.training_data == "vigor"
 
 
-def test_the_published_network(tmp_path: Path) -> None:
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_the_published_network(tmp_path: Path, use_cache: bool) -> None:
     root = FIXTURES / "vigor_mini"
     changes = (
         "method=published",
@@ -219,6 +265,8 @@ def test_the_published_network(tmp_path: Path) -> None:
         "published.num_matches=64",
         f"weights={Path(__file__).parents[1] / 'src/loc2/weights/dinov2_vits14.safetensors'}",
         f"data.root={root}",
+        f"data.use_cache={str(use_cache).lower()}",
+        "run.max_failed_share=0.3",
         "data.validation_share=0.3",
         "cache.max_failed_share=0.3",
         "optim.epochs=2",

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from loc2.errors import InputError, WeightsError
 from loc2.training.cells import Cells
-from loc2.training.loop import TrainingError
+from loc2.training.distributed import Processes
+from loc2.training.loop import TrainingError, _RunningStatistics
 from loc2.training.sampler import StepSampler
 from tests.training_run import InventedSet, make_trainer, small_config
 
@@ -124,6 +125,30 @@ def test_broken_samples_are_counted_and_stop_the_run_past_a_share(tmp_path: Path
     )
     with pytest.raises(InputError, match="2 of 13 training pairs are missing or broken"):
         many.run()
+
+
+def test_a_step_without_any_pair_keeps_the_running_statistics() -> None:
+    layer = torch.nn.BatchNorm1d(3)
+    layer(torch.rand(4, 3))
+    before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
+    statistics = _RunningStatistics(dict(layer.named_buffers()))
+    statistics.settle(Processes(torch.device("cpu")))
+    for name, buffer in layer.named_buffers():
+        torch.testing.assert_close(buffer, before[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("decay_vectors", [True, False])
+def test_weight_decay_counts_for_what_the_configuration_says(
+    tmp_path: Path, decay_vectors: bool
+) -> None:
+    config = small_config()
+    optim = config.optim.model_copy(update={"decay_vectors": decay_vectors, "betas": (0.8, 0.95)})
+    trainer = make_trainer(config.model_copy(update={"optim": optim}), tmp_path)
+    groups = trainer.optimizer.param_groups
+    assert all(group["betas"] == (0.8, 0.95) for group in groups)
+    without = [p for group in groups if not group["weight_decay"] for p in group["params"]]
+    assert bool(without) != decay_vectors
+    assert all(p.ndim <= 1 for p in without)
 
 
 @pytest.mark.parametrize("depth_dim", [0, 8])

@@ -92,8 +92,10 @@ class Localizer:
 
         Raises:
             WeightsError: the weights cannot be read or are of another kind.
-            InputError: there is no such device.
+            InputError: there is no such device or precision.
         """
+        if precision not in get_args(Precision):
+            raise InputError(f"precision {precision!r}: use {', '.join(get_args(Precision))}")
         path = packaged_weights(DEFAULT_WEIGHTS) if weights is None else Path(weights)
         if read_metadata(path).get("format") == PUBLISHED_FORMAT:
             from loc2.published.localizer import PublishedLocalizer  # it builds on this module
@@ -326,7 +328,9 @@ class Localizer:
                 ground,
                 aerial,
                 prior,
-                lambda own: resolve_depth(asked, depth_unit, depth_kind, view, own),
+                lambda own: resolve_depth(
+                    asked, depth_unit, depth_kind, view, own, str(self.model.device)
+                ),
                 solver,
                 seed,
                 timings,

@@ -28,6 +28,7 @@ from loc2.matching.heads import (
     HeadConfig,
     ResidualConvHead,
 )
+from loc2.processor import multiplies_bfloat16
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -390,8 +391,7 @@ def runs_bfloat16_fast(device: torch.device) -> bool:
     """Return whether a device multiplies matrices in bfloat16 several times faster than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    known = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    return device.type == "cpu" and multiplies_bfloat16()
 
 
 def _centre(features: Tensor) -> Tensor:
@@ -428,17 +428,16 @@ def save_model(
 
 
 def load_model(
-    path: str | Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[Loc2Model, dict[str, str]]:
     """Read weights written by :func:`save_model`.
 
     Args:
         path: safetensors file.
         device: where the model goes.
-        dtype: precision of the parameters in memory.
 
     Returns:
-        The model in evaluation mode, and the file's metadata.
+        The model in evaluation mode, in float32, and the file's metadata.
 
     Raises:
         WeightsError: the file is missing, damaged, or not one of ours.
@@ -449,7 +448,7 @@ def load_model(
     try:
         with safe_open(path, framework="pt") as file:
             metadata = dict(file.metadata() or {})
-            state = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: not a readable safetensors file") from error
     if metadata.get("format") != "loc2":
@@ -464,7 +463,7 @@ def load_model(
     with torch.device("meta"):
         model = Loc2Model(config)
     if not any(name.startswith("backbone.") for name in state):
-        backbone = load_vit(packaged_weights(config.backbone), dtype=dtype).state_dict()
+        backbone = load_vit(packaged_weights(config.backbone)).state_dict()
         state |= {f"backbone.{name}": tensor for name, tensor in backbone.items()}
     expected = model.state_dict()
     if expected.keys() != state.keys() or any(expected[k].shape != state[k].shape for k in state):

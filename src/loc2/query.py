@@ -205,6 +205,7 @@ def resolve_depth(
     kind: DepthKind | None,
     ground: GroundView,
     own: Callable[[], DepthMap | None],
+    device: str = "cpu",
 ) -> DepthMap:
     """Return the depth that was asked for.
 
@@ -214,6 +215,7 @@ def resolve_depth(
         kind: of a depth file.
         ground: the ground image.
         own: gives the network's own depth, or None.
+        device: where a depth model that is asked for by name runs.
 
     Raises:
         InputError: the file or name cannot be used, or the network has no depth of its own.
@@ -232,5 +234,5 @@ def resolve_depth(
             if estimated is None:
                 raise InputError("depth 'own': these weights have no depth head; use 'flat'")
             return estimated
-        return make_depth_model(depth, ground.height_m)(ground.image, ground.camera)
+        return make_depth_model(depth, ground.height_m, device)(ground.image, ground.camera)
     return depth(ground.image, ground.camera)

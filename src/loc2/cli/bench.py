@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from loc2.errors import InputError
 from loc2.inputs.camera_files import combined_camera
 from loc2.localizer import Localizer
 from loc2.outputs import write_json
+from loc2.processor import processor_name
 
 
 def bench(
@@ -59,8 +59,7 @@ def bench(
         runs.append({**answer.timings_s, "total": sum(answer.timings_s.values())})
     stages = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
     peak_mb = _peak_mb()
-    processor = torch.cpu.get_capabilities().get("cpu_name") or platform.machine()
-    machine = f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    machine = f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     table = Table(title=f"median of {repeats} runs; {machine}")
     table.add_column("stage")
     table.add_column("seconds", justify="right")

@@ -147,6 +147,7 @@ def run(
             )
         path = packaged_weights(DEFAULT_WEIGHTS) if choices.weights is None else choices.weights
         config = {**config, "weights": weights_record(localizer, path),
+                  "precision": localizer.precision,
                   "confidence": localizer.confidence_meaning, "samples": total,
                   "of": len(source)}  # fmt: skip
         content = results_content(records, config, options, further_summaries(records))

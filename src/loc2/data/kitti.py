@@ -20,7 +20,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from PIL import Image
 
@@ -66,6 +66,16 @@ class Noise:
     forward: float
     left: float
     turn: float
+
+
+class KittiFiles(NamedTuple):
+    """The files of one sample."""
+
+    photo: Path
+    calibration: Path
+    oxts: Path
+    satmap: Path
+    depth: Path
 
 
 @dataclass(frozen=True)
@@ -318,6 +328,18 @@ class KittiDataset:
         noise = noise or self.noise(index)
         return true_pose(noise, noise.turn * self.heading_range_deg)
 
+    def files(self, index: int) -> KittiFiles:
+        """Return where the parts of a sample lie, whether or not they are there."""
+        item = self.items[index]
+        day, frame = self.root / "raw_data" / item.day, f"{item.frame}.png"
+        return KittiFiles(
+            photo=day / item.drive / "image_02" / "data" / frame,
+            calibration=day / "calib_cam_to_cam.txt",
+            oxts=day / item.drive / "oxts" / "data" / f"{item.frame}.txt",
+            satmap=self.root / "satmap" / item.day / item.drive / frame,
+            depth=self.root / DEPTH_FOLDER / item.day / item.drive / "depth" / frame,
+        )
+
     def load(self, index: int, noise: Noise | None = None) -> Sample:
         """Read a sample.
 
@@ -328,24 +350,19 @@ class KittiDataset:
         Raises:
             InputError: one of its files is missing or damaged.
         """
-        item = self.items[index]
+        item, files = self.items[index], self.files(index)
         noise = noise or self.noise(index)
         height, width = self.ground_size_px
-        day = self.root / "raw_data" / item.day
-        photo = open_image(
-            day / item.drive / "image_02" / "data" / f"{item.frame}.png", "ground image"
-        )
-        raw_camera = read_camera(day / "calib_cam_to_cam.txt", photo.width, photo.height)
+        photo = open_image(files.photo, "ground image")
+        raw_camera = read_camera(files.calibration, photo.width, photo.height)
         depth: DepthMap | None = None
         if self.with_depth:
-            folder = self.root / DEPTH_FOLDER / item.day / item.drive / "depth"
-            file_depth = load_depth(folder / f"{item.frame}.png", raw_camera, "m/256", "z")
+            file_depth = load_depth(files.depth, raw_camera, "m/256", "z")
             depth = resize_nearest(file_depth, height, width)
-        yaw = read_yaw(day / item.drive / "oxts" / "data" / f"{item.frame}.txt")
-        satmap_path = self.root / "satmap" / item.day / item.drive / f"{item.frame}.png"
-        satmap = open_image(satmap_path, "aerial image")
+        yaw = read_yaw(files.oxts)
+        satmap = open_image(files.satmap, "aerial image")
         if min(satmap.size) < CROP_PX:
-            raise InputError(f"aerial image {satmap_path}: smaller than {CROP_PX} pixels")
+            raise InputError(f"aerial image {files.satmap}: smaller than {CROP_PX} pixels")
         side = self.aerial_size_px
         crop = aerial_crop(satmap, yaw, noise, noise.turn * self.heading_range_deg)
         return Sample(

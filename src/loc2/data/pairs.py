@@ -7,9 +7,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor
 
+from loc2.cameras import Camera
 from loc2.errors import DatasetNotFoundError, InputError
-from loc2.inputs.camera_files import CameraSpec, read_camera_file, validation_line
+from loc2.inputs.camera_files import (
+    CameraSpec,
+    read_camera_file,
+    resolve_camera,
+    validation_line,
+)
 
 REQUIRED_COLUMNS = (
     "id",
@@ -92,6 +99,17 @@ class Pair(BaseModel):
         if self.projection == "pinhole":  # manifests fill the panorama's columns for all rows
             given |= {"elevation_top_deg": None, "elevation_bottom_deg": None}
         return CameraSpec.model_validate(given)
+
+    def camera_of(self, image: Tensor) -> tuple[Camera, float | None]:
+        """Return the camera of the (3, H, W) ground image and its height, metres, if it is stated.
+
+        Raises:
+            InputError: the camera does not fit the image, or its file cannot be read.
+        """
+        spec = self.camera_spec()
+        stated_m = self.camera_height_m
+        height_m = stated_m if stated_m is not None else spec.camera_height_m
+        return resolve_camera(spec, image.shape[-1], image.shape[-2]), height_m
 
 
 def read_pairs(path: str | Path) -> list[Pair]:

@@ -119,8 +119,8 @@ def find_depth_files(
             if pair.depth is None:
                 continue
             image = load_image(pair.ground, "ground image")
-            camera = resolve_camera(pair.camera_spec(), image.shape[-1], image.shape[-2])
-            height_m = pair.camera_height_m or camera_height_m
+            camera, stated_m = pair.camera_of(image)
+            height_m = stated_m or camera_height_m
             unit: DepthUnit | None = pair.depth_unit  # type: ignore[assignment]  # checked on loading
             found.append(
                 DepthFile(pair.id, pair.depth, camera, pair.ground, height_m, unit, pair.depth_kind)

@@ -129,6 +129,8 @@ class PerspectiveDepth:
             views = [views[i] for i in keep]
             images, covered = images[keep], covered[keep]
             values, known = self.model.predict(images, views[0].camera)
+            # An ONNX network answers on the CPU.
+            values, known = values.to(self.device), known.to(self.device)
             height, width = values.shape[-2:]
             views = [TangentView(v.camera.resized(width, height), v.rotation) for v in views]
             reached = _resize_mask(covered, height, width)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 
@@ -25,11 +26,11 @@ def depth_model_names() -> list[str]:
 
 def is_depth_model(name: str) -> bool:
     """Tell a model's name, or the description of an ONNX network, from a depth file."""
-    return (
-        name in depth_model_names()
-        or name.startswith(LOCAL_PREFIX)
-        or Path(name).suffix in _DESCRIPTIONS
-    )
+    return name in depth_model_names() or name.startswith(LOCAL_PREFIX) or _is_description(name)
+
+
+def _is_description(name: str) -> bool:
+    return Path(name).suffix in _DESCRIPTIONS and not name.startswith(LOCAL_PREFIX)
 
 
 def depth_model_info(name: str) -> DepthModelInfo:
@@ -47,7 +48,7 @@ def depth_model_info(name: str) -> DepthModelInfo:
         return DEPTH_ANYTHING[name][1]
     if name.startswith(LOCAL_PREFIX):
         return DepthModelInfo(name, "local", "inverse", "z", "unknown (local folder)")
-    if Path(name).suffix in _DESCRIPTIONS:
+    if _is_description(name):
         return read_description(Path(name)).info()
     raise InputError(
         f"depth {name!r}: neither a file nor a known model; known: "
@@ -82,7 +83,15 @@ def make_depth_model(
         )
     if name == "flat":
         return FlatGround(camera_height_m)
-    if Path(name).suffix in _DESCRIPTIONS and not name.startswith(LOCAL_PREFIX):
+    files = [Path(name), read_description(Path(name)).file] if _is_description(name) else []
+    return _network(name, device, layout, tuple(f.stat().st_mtime_ns for f in files if f.is_file()))
+
+
+@functools.lru_cache(maxsize=1)
+def _network(name: str, device: str, layout: ViewLayout, changed_ns: tuple[int, ...]) -> DepthModel:
+    """Load a network, which is kept for the next image; ``changed_ns`` tells its versions apart."""
+    del changed_ns
+    if _is_description(name):
         description = read_description(Path(name))
         network = OnnxDepth(description, device)
         if description.projection == "equirectangular":

@@ -21,7 +21,7 @@ from loc2.evaluation.calibration import calibrate_rows
 from loc2.evaluation.metrics import Errors, summarize
 from loc2.evaluation.windows import Trial, make_trial
 from loc2.frames import Pose, heading_error_deg
-from loc2.inputs import load_image, resolve_camera
+from loc2.inputs import load_image
 from loc2.localization import Localization
 from loc2.localizer import Localizer
 from loc2.query import HeadingPrior
@@ -159,6 +159,7 @@ def evaluate_samples(
         "seeds": list(protocol.seeds),
         "depth": protocol.depth,
         "weights": localizer.weights,
+        "precision": localizer.precision,
         "confidence": localizer.confidence_meaning,
     }
     return {
@@ -256,7 +257,7 @@ def load_pair(pair: Pair) -> Sample:
         InputError: a file cannot be used.
     """
     ground = load_image(pair.ground, "ground image")
-    camera = resolve_camera(pair.camera_spec(), ground.shape[-1], ground.shape[-2])
+    camera, height_m = pair.camera_of(ground)
     depth = None
     if pair.depth is not None:
         unit: DepthUnit | None = pair.depth_unit  # type: ignore[assignment]  # checked on loading
@@ -268,7 +269,7 @@ def load_pair(pair: Pair) -> Sample:
         meters_per_pixel=pair.meters_per_pixel,
         truth=Pose(pair.east_m, pair.north_m, pair.heading_deg % 360.0),
         depth=depth,
-        camera_height_m=pair.camera_height_m,
+        camera_height_m=height_m,
     )
 
 

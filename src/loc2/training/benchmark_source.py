@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from loc2.data.kitti import KittiDataset, Noise
 from loc2.data.samples import Sample, draw
 from loc2.data.vigor import Area, VigorDataset
 from loc2.training.pairs import TrainingPair
-from loc2.training.splits import group_by_distance, lat_lon_in_name, lat_lon_to_m, split_groups
+from loc2.training.splits import lat_lon_in_name, lat_lon_to_m, split_groups, split_places
 
 VIGOR_CAMERA_HEIGHT_M = 2.5
 KITTI_CAMERA_HEIGHT_M = 1.65
@@ -110,13 +110,24 @@ def vigor_sources(
     )
     found = [lat_lon_in_name(item.panorama.name) for item in dataset.items]
     known = [i for i, place in enumerate(found) if place is not None]
-    near = group_by_distance([lat_lon_to_m(*found[i]) for i in known], distance_m)  # type: ignore[misc]
-    groups = [f"{item.city} {item.satellite.name}" for item in dataset.items]
-    for index, name in zip(known, near, strict=True):
-        groups[index] = name
+    places_m = [lat_lon_to_m(*found[i]) for i in known]  # type: ignore[misc]
+    rest = [i for i, place in enumerate(found) if place is None]
+    tiles = [f"{dataset.items[i].city} {dataset.items[i].satellite.name}" for i in rest]
+    parts = tuple(
+        sorted([*(known[k] for k in near), *(rest[k] for k in others)])
+        for near, others in zip(
+            split_places(places_m, share, distance_m, seed),
+            split_groups(tiles, share, seed),
+            strict=True,
+        )
+    )
     ids = [item.id for item in dataset.items]
-    settings = f"vigor {area} {heading_range_deg} {with_depth} {seed} {_digest(dataset)}"
-    parts = split_groups(groups, share, seed)
+    digest = _digest(
+        (f"{item.id} {item.rows_down_px} {item.cols_left_px}",  # labels were corrected once
+         (item.panorama, item.satellite, item.depth))
+        for item in dataset.items
+    )  # fmt: skip
+    settings = f"vigor {area} {heading_range_deg} {with_depth} {seed} {digest}"
     train, validation = (
         BenchmarkSource(ids, _VigorLoader(dataset), part, VIGOR_CAMERA_HEIGHT_M, settings)
         for part in parts
@@ -124,12 +135,12 @@ def vigor_sources(
     return train, validation
 
 
-def _digest(dataset: VigorDataset) -> str:
-    """Return a checksum over labels, which were corrected once, and the files' sizes and times."""
+def _digest(samples: Iterable[tuple[str, Iterable[Path]]]) -> str:
+    """Return a checksum over what is said of samples, and over their files' sizes and times."""
     digest = hashlib.sha256()
-    for item in dataset.items:
-        digest.update(f"{item.id} {item.rows_down_px} {item.cols_left_px}".encode())
-        for path in (item.panorama, item.satellite, item.depth):
+    for text, files in samples:
+        digest.update(text.encode())
+        for path in files:
             if path.is_file():
                 status = path.stat()
                 digest.update(f"{path.name} {status.st_size} {status.st_mtime_ns}".encode())
@@ -153,7 +164,8 @@ def kitti_sources(
     )
     parts = split_groups([item.drive for item in dataset.items], share, seed)
     ids = [item.id for item in dataset.items]
-    settings = f"kitti {heading_range_deg} {with_depth} {seed}"
+    digest = _digest((item.id, dataset.files(k)) for k, item in enumerate(dataset.items))
+    settings = f"kitti {heading_range_deg} {with_depth} {seed} {digest}"
     train, validation = (
         BenchmarkSource(ids, _KittiLoader(dataset), part, KITTI_CAMERA_HEIGHT_M, settings)
         for part in parts

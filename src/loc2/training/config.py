@@ -31,7 +31,9 @@ class OptimConfig(BaseModel):
             the result.
         learning_rate: peak, of the heads.
         backbone_factor: learning rate of the backbone over that of the heads.
-        weight_decay: of matrices; vectors and scalars have none.
+        weight_decay: of matrices.
+        decay_vectors: let it count for vectors and scalars too.
+        betas: of AdamW.
         warmup_steps: steps to the peak.
         final_factor: learning rate at the end over the peak.
         clip_norm: greatest norm of the gradient.
@@ -47,6 +49,8 @@ class OptimConfig(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     backbone_factor: float = Field(default=0.02, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
+    decay_vectors: bool = False
+    betas: tuple[float, float] = (0.9, 0.99)
     warmup_steps: int = Field(default=100, ge=0)
     final_factor: float = Field(default=0.02, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)

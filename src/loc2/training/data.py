@@ -12,7 +12,7 @@ from loc2.training.benchmark_source import kitti_sources, vigor_sources
 from loc2.training.config import DataConfig
 from loc2.training.manifest_source import ManifestSource
 from loc2.training.pairs import PairSource
-from loc2.training.splits import manifest_groups, split_groups
+from loc2.training.splits import split_manifest
 
 Kind = Literal["scenes", "pairs", "vigor", "kitti"]
 
@@ -69,8 +69,8 @@ def _pairs(config: DataConfig, seed: int) -> Sources:
     if config.validation_manifest is not None:
         held_out = ManifestSource(read_pairs(config.validation_manifest))
         return ManifestSource(pairs), {"held_out": held_out}
-    groups = manifest_groups(path, pairs, config.split_column, config.validation_distance_m)
-    train, validation = split_groups(groups, config.validation_share, seed)
+    distance_m, share = config.validation_distance_m, config.validation_share
+    train, validation = split_manifest(path, pairs, config.split_column, distance_m, share, seed)
     source = ManifestSource([pairs[i] for i in train])
     if not validation:
         return source, {}

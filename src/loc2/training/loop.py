@@ -114,7 +114,7 @@ class Trainer:
         self.total_steps = optim.epochs * self.sampler.steps_per_epoch
         self.last_step = min(self.total_steps, config.run.max_steps or self.total_steps)
         self.named = {n: p for n, p in objective.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(_groups(self.named, config), betas=(0.9, 0.99))
+        self.optimizer = torch.optim.AdamW(_groups(self.named, config), betas=config.optim.betas)
         self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self.state = TrainState()
         self._started = time.monotonic()
@@ -424,9 +424,13 @@ class _RunningStatistics:
     def settle(self, processes: Processes) -> None:
         if not self.buffers:
             return
-        count = processes.add(torch.tensor(float(self.count), dtype=torch.float64))
+        device = self.buffers[0].device  # NCCL adds on GPUs only
+        count = processes.add(torch.tensor(float(self.count), dtype=torch.float64, device=device))
+        if not count:  # no pair of this step could be read
+            self.rewind()
+            return
         for buffer, total in zip(self.buffers, self.sums, strict=True):
-            mean = processes.add(total) / count.to(total.device).clamp_min(1)
+            mean = processes.add(total) / count
             buffer.copy_(mean if buffer.is_floating_point() else mean.round())
 
 
@@ -449,7 +453,7 @@ def _groups(named: Mapping[str, nn.Parameter], config: TrainConfig) -> list[dict
     optim = config.optim
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in named.items():
-        decay = optim.weight_decay if parameter.ndim > 1 else 0.0
+        decay = optim.weight_decay if parameter.ndim > 1 or optim.decay_vectors else 0.0
         factor = optim.backbone_factor if name.startswith("model.backbone.") else 1.0
         groups.setdefault((decay, factor), []).append(parameter)
     return [
