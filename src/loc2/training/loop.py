@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
 import json
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ from loc2.training.config import TrainConfig
 from loc2.training.distributed import Processes
 from loc2.training.logs import RunLog
 from loc2.training.sampler import StepSampler
-from loc2.training.sets import CellSet
+from loc2.training.sets import CellSet, ImageSet
 from loc2.training.validation import ValidationErrors, summarize_validation
 
 logger = logging.getLogger(__name__)
@@ -117,6 +119,10 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(_groups(self.named, config), betas=config.optim.betas)
         self.average = {n: p.detach().clone() for n, p in self.named.items()}
         self.state = TrainState()
+        # Features are mapped from files, which takes no time; images are decoded.
+        threads = config.data.workers if isinstance(train_set, ImageSet) else 0
+        self._readers = ThreadPoolExecutor(threads) if threads else None
+        self._ahead: dict[int, dict[int, list[Callable[[], Cells]]]] = {}
         self._started = time.monotonic()
         output.mkdir(parents=True, exist_ok=True)
         self._resume()
@@ -218,6 +224,8 @@ class Trainer:
         finally:
             if log is not None:
                 log.close()
+            if self._readers is not None:
+                self._readers.shutdown(cancel_futures=True)
         if not self.validation_sets:
             self._export(self.state.step, {})
         self.processes.close()
@@ -231,6 +239,9 @@ class Trainer:
         optim = self.config.optim
         step = self.state.step
         micros = self.sampler.step(step)
+        read = self._ahead.pop(step, None) or self._start_reading(step)
+        if step + 1 < self.last_step:
+            self._ahead[step + 1] = self._start_reading(step + 1)
         count = sum(len(m) for m in micros)
         self.objective.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -240,7 +251,7 @@ class Trainer:
             if number % self.processes.count != self.processes.rank:
                 continue
             seed = hash((self.config.run.seed, step, number)) % (1 << 62)
-            for cells in self._read(indices, seed):
+            for cells in self._read(indices, read[number], seed):
                 statistics.rewind()
                 losses = self._losses(cells, seed)
                 torch.autograd.backward(losses["loss"].sum() / count)
@@ -289,14 +300,27 @@ class Trainer:
             "lower optim.learning_rate or look at these pairs"
         )
 
-    def _read(self, indices: list[int], seed: int) -> list[Cells]:
-        """Read a micro-batch; one batch for each size of grids, usually one."""
-        epoch = self.state.step // self.sampler.steps_per_epoch
+    def _start_reading(self, step: int) -> dict[int, list[Callable[[], Cells]]]:
+        """Begin to read this process's micro-batches of a step, in threads where there are any."""
+        epoch = step // self.sampler.steps_per_epoch
+        return {
+            number: [
+                self._readers.submit(self.train_set.read, index, epoch).result
+                if self._readers is not None
+                else functools.partial(self.train_set.read, index, epoch)
+                for index in indices
+            ]
+            for number, indices in enumerate(self.sampler.step(step))
+            if number % self.processes.count == self.processes.rank
+        }
+
+    def _read(self, indices: list[int], read: list[Callable[[], Cells]], seed: int) -> list[Cells]:
+        """Finish reading a micro-batch; one batch for each size of grids, usually one."""
         generator = torch.Generator().manual_seed(seed)
         groups: dict[tuple[Any, ...], list[Cells]] = {}
-        for index in indices:
+        for index, finish in zip(indices, read, strict=True):
             try:
-                cells = batch_of(self.train_set.read(index, epoch))
+                cells = batch_of(finish())
             except Loc2Error as error:
                 self._count_failure(self.train_set.name(index), error)
                 continue
