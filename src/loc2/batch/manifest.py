@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -120,8 +121,8 @@ def _open_folder(path: Path) -> Manifest:
     digest, count = hashlib.sha256(), 0
     for photo in _photos(path):
         status = photo.stat()
-        name = photo.relative_to(path)
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(photo.relative_to(path)))  # it need not be UTF-8
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         count += 1
     if count == 0:
         raise InputError(f"folder {path}: holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
