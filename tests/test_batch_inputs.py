@@ -7,9 +7,12 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loc2.batch.work import Worker
+from loc2.errors import InputError
 from tests.batch_job import write_manifest, write_weights
 from tests.conftest import CliResult
 
@@ -87,3 +90,48 @@ def test_localize_writes_all_files_of_a_photo_whose_name_is_not_utf8(
         text = (out / name).read_text("utf-8")
         assert SPELLED_OUT in text or SPELLED_OUT.replace("\\", "\\\\") in text, name
     assert (out / os.fsdecode(b"stra\xdfe_located.png")).is_file()
+
+
+def test_a_refused_batch_leaves_nothing_behind(cli: Cli, job: Path, tmp_path: Path) -> None:
+    damaged, output = tmp_path / "damaged.safetensors", tmp_path / "new" / "deep" / "r.csv"
+    damaged.write_bytes((job / "weights.safetensors").read_bytes()[:2000])
+    run = ("batch", job / "photos.csv", "--output", output, "--quiet", "--workers", 1)
+    for weights in (damaged, tmp_path / "missing.safetensors"):
+        cli(*run, "--weights", weights).assert_one_line_error(weights.name)
+        assert not (tmp_path / "new").exists()
+    # A run that was killed before its first part stands in no other's way either.
+    left = output.with_name("r.csv.job")
+    left.mkdir(parents=True)
+    (left / "job.json").write_text(json.dumps({"weights": "other"}))
+    (left / "joined.csv.partial").write_text("half")
+    assert cli(*words(job, job / "photos.csv", "--output", output)).code == 0
+    assert not left.exists() and len(rows_of(output)) == 4
+    # With an output there, it is not another job that may overwrite it.
+    left.mkdir()
+    (left / "job.json").write_text(json.dumps({"weights": "other"}))
+    before = output.read_bytes()
+    cli(
+        *words(job, job / "photos.csv", "--output", output), "--seed", 1
+    ).assert_one_line_error("exists already")  # fmt: skip
+    assert output.read_bytes() == before
+
+
+def test_a_batch_that_fails_after_its_first_part_goes_on(
+    cli: Cli, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, done = Worker.run, 0
+
+    def fails(worker: Worker, *given: Any) -> list[Any]:
+        nonlocal done
+        done += 1
+        if done == 2:
+            raise InputError("the second part fails")
+        return run(worker, *given)
+
+    monkeypatch.setattr(Worker, "run", fails)
+    command = words(job, job / "photos.csv", "--output", tmp_path / "r.csv", "--part-rows", 1)
+    cli(*command).assert_one_line_error("second part")
+    assert len(list((tmp_path / "r.csv.job").rglob("part-*.jsonl"))) == 1
+    assert cli(*command).code == 0
+    summary = json.loads((tmp_path / "r.csv.summary.json").read_text())
+    assert (summary["resumed"], summary["ok"]) == (1, 4)
