@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from loc2.batch.manifest import from_folder
 from loc2.batch.work import Worker
 from loc2.errors import InputError
 from tests.batch_job import write_manifest, write_weights
@@ -135,3 +136,54 @@ def test_a_batch_that_fails_after_its_first_part_goes_on(
     assert cli(*command).code == 0
     summary = json.loads((tmp_path / "r.csv.summary.json").read_text())
     assert (summary["resumed"], summary["ok"]) == (1, 4)
+
+
+def test_files_named_on_the_command_line_are_those_of_the_folder_it_runs_in(
+    cli: Cli, job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest, output = tmp_path / "m.csv", tmp_path / "r.csv"
+    manifest.write_text(f"ground\n{job / 'photo_00000.png'}\n")
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "ortho.png").write_bytes((job / "aerial_0.png").read_bytes())
+    command = words(
+        job, manifest, "--output", output, "--aerial", "ortho.png", "--meters-per-pixel", 0.5
+    )
+    monkeypatch.chdir(tmp_path / "one")
+    assert cli(*command).code == cli(*command).code == 0
+    assert rows_of(output)[0]["aerial"] == str(tmp_path / "one" / "ortho.png")
+    monkeypatch.chdir(tmp_path / "two")
+    cli(*command).assert_one_line_error("exists already")
+
+
+def test_an_aerial_file_that_is_missing_is_refused_before_the_rows(
+    cli: Cli, job: Path, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(f"ground\n{job / 'photo_00000.png'}\n")
+    command = words(job, manifest, "--output", tmp_path / "r.csv", "--aerial", "nosuch.tif")
+    cli(*command).assert_one_line_error("nosuch.tif", "no such file")
+    cli(*command, "--aerial", "").assert_one_line_error("aerial")
+    assert sorted(tmp_path.iterdir()) == [manifest]
+
+
+def test_only_file_names_are_taken_from_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    said = {"camera": "c.json", "tile_cache": Path("tiles"), "aerial": "o.tif", "depth": "d.npy"}
+    assert from_folder(said, folder) == {
+        "camera": folder / "c.json", "tile_cache": folder / "tiles",
+        "aerial": str(folder / "o.tif"), "depth": str(folder / "d.npy"),
+    }  # fmt: skip
+    assert from_folder({"aerial": str(tmp_path / "o.tif")}, folder)["aerial"] == str(
+        tmp_path / "o.tif"
+    )
+    for name, value in (
+        ("aerial", "HTTPS://host/{z}/{x}/{y}.png"),
+        ("aerial", "http://host/o.tif"),
+        ("depth", "flat"),
+        ("depth", "depth-anything-v2-small"),
+        ("attribution", "me.txt"),
+    ):
+        assert from_folder({name: value}, folder) == {name: value}
+    local = from_folder({"depth": "depth-anything-v2:models/v2.1"}, folder)
+    assert local == {"depth": f"depth-anything-v2:{folder / 'models' / 'v2.1'}"}
