@@ -164,8 +164,11 @@ def test_parts_of_another_job_are_not_continued(cli: Cli, job: Path, tmp_path: P
     folder = tmp_path / "r.csv.job"
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps({"content": "another"}))
+    (folder / "00000").mkdir()
+    (folder / "00000" / "part-00000000.jsonl").write_text("{}\n")
     cli(*words(job, tmp_path / "r.csv")).assert_one_line_error("another job", "content")
     assert not (tmp_path / "r.csv").exists()
+    assert (folder / "00000" / "part-00000000.jsonl").exists()
 
 
 def alive(session: int) -> list[Path]:

@@ -17,6 +17,7 @@ from PIL import Image
 from loc2.frames import heading_error_deg
 from loc2.geo.frame import LocalFrame
 from loc2.inputs.photo import read_photo_metadata
+from loc2.localizer import Localizer
 from loc2.model import Loc2Model, load_model, packaged_weights, save_model
 from tests.conftest import CliResult, PairFiles
 from tests.geo_pair import CRSS, make_tiles, write_geotiff_in, write_mbtiles
@@ -271,6 +272,40 @@ def test_bad_options_end_in_one_line(
     cli: Cli, photo: Path, small_map: Path, words: tuple[str, ...], message: str
 ) -> None:
     cli("localize", photo, "--aerial", small_map, *words).assert_one_line_error(message)
+
+
+def test_a_photo_without_room_for_exif_is_refused_at_once_by_its_content(
+    cli: Cli, photo: Path, small_map: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disguised = tmp_path / "webp.jpg"
+    with Image.open(photo) as image:
+        image.save(disguised, "WEBP", exif=image.getexif().tobytes())
+    monkeypatch.setattr(Localizer, "from_pretrained", lambda *_: pytest.fail("too late"))
+    out = tmp_path / "out"
+    words = ("--aerial", small_map, "--radius", 20, "--output", out, "--write-exif")
+    cli("localize", disguised, *words).assert_one_line_error("webp.jpg", "JPEG and PNG")
+    (tmp_path / "photo_located.jpg").hardlink_to(photo)
+    cli("localize", photo, *words[:-3], "--output", tmp_path, "--write-exif").assert_one_line_error(
+        "must not overwrite"
+    )
+    assert not out.exists()
+
+
+def test_exif_that_cannot_be_written_leaves_no_file(
+    cli: Cli, photo: Path, small_map: Path, tmp_path: Path, small: tuple[object, ...]
+) -> None:
+    def exif(comment_bytes: int) -> bytes:
+        comment = {0x9286: b"x" * comment_bytes}
+        return make_exif(position=PLACE, error_m=4.0, extra=comment).tobytes()
+
+    with Image.open(photo) as image:
+        image.save(photo, exif=exif(65_500 + 100 - len(exif(100))))  # full but for a few bytes
+    out = tmp_path / "out"
+    cli(
+        "localize", photo, "--aerial", small_map, "--radius", 20, "--output", out,
+        "--write-exif", "--format", "geojson", "--quiet", *small,
+    ).assert_one_line_error("too long")  # fmt: skip
+    assert not out.exists()
 
 
 def test_what_needs_a_georeference_says_so(

@@ -6,6 +6,7 @@ import csv
 import errno
 import io
 import json
+import struct
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -16,7 +17,7 @@ import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from loc2.errors import InputError, OutputError
 from loc2.frames import heading_error_deg
@@ -226,6 +227,42 @@ def test_exif_copy_keeps_everything_else(tmp_path: Path, kind: str, before: str)
             assert image.getexif()[0x0110] == "Some 1" and image.getexif()[0x0112] == 3
     with pytest.raises(InputError, match="overwrite"):
         write_exif_copy(photo, photo, make_answer())
+
+
+def test_exif_copy_keeps_what_the_answer_does_not_contradict(tmp_path: Path) -> None:
+    gps = ExifTags.GPS
+    kept = {
+        gps.GPSAltitudeRef: b"\0", gps.GPSAltitude: 519.5, gps.GPSTimeStamp: (8.0, 5.0, 30.0),
+        gps.GPSDateStamp: "2024:05:01", gps.GPSSpeedRef: "K", gps.GPSSpeed: 5.0,
+    }  # fmt: skip
+    former = {gps.GPSDOP: 2.0, gps.GPSStatus: "V", gps.GPSDestBearing: 77.0}
+    exif = make_exif(position=(1.0, 2.0), direction=(5.0, "M"), extra_gps=kept | former)
+    photo = save(tmp_path / "a.jpg", exif=exif)
+    write_exif_copy(photo, tmp_path / "b.jpg", make_answer())
+    with Image.open(tmp_path / "b.jpg") as image:
+        found = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    assert {tag: found.get(tag) for tag in kept} == kept
+    assert not found.keys() & former.keys()
+    assert found[gps.GPSMapDatum] == "WGS-84" and found[gps.GPSImgDirectionRef] == "T"
+
+
+def test_exif_copy_with_gps_that_cannot_be_written_keeps_the_rest(tmp_path: Path) -> None:
+    exif = make_exif(position=(1.0, 2.0), model="Some 1", extra_gps={200: "high"})
+    photo = save(tmp_path / "a.jpg", exif=exif)
+    text, altitude = struct.pack("<HHI", 200, 2, 5), struct.pack("<HHI", 6, 2, 5)
+    before = photo.read_bytes()
+    if text not in before:
+        text, altitude = (struct.pack(">HHI", tag, 2, 5) for tag in (200, 6))
+    photo.write_bytes(before.replace(text, altitude))  # an altitude that is text
+    with Image.open(photo) as image:
+        assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSAltitude] == "high"
+    write_exif_copy(photo, tmp_path / "b.jpg", make_answer())
+    with Image.open(tmp_path / "b.jpg") as image:
+        assert image.getexif()[0x0110] == "Some 1"
+        assert ExifTags.GPS.GPSAltitude not in image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    assert read_photo_metadata(tmp_path / "b.jpg").latitude_deg == pytest.approx(
+        make_answer().latitude_deg, abs=1e-9
+    )
 
 
 def test_exif_copy_of_other_formats_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, features
 from PIL.TiffImagePlugin import IFDRational
 
 from loc2.errors import InputError
@@ -274,6 +274,18 @@ def test_panorama_with_exif_uses_gpano_for_the_camera(tmp_path: Path) -> None:
     {"FullPanoWidthPixels": 128, "FullPanoHeightPixels": 64, "CroppedAreaLeftPixels": 9},
     {"FullPanoWidthPixels": 128, "FullPanoHeightPixels": 64, "CroppedAreaTopPixels": -3},
     {"FullPanoWidthPixels": 128, "FullPanoHeightPixels": 64, "CroppedAreaImageWidthPixels": 20},
+    {
+        "FullPanoWidthPixels": 4, "FullPanoHeightPixels": 2, "CroppedAreaImageWidthPixels": 1,
+        "CroppedAreaImageHeightPixels": 0.5, "CroppedAreaTopPixels": 2.5,
+    },
+    {
+        "FullPanoWidthPixels": 4, "FullPanoHeightPixels": 2, "CroppedAreaImageWidthPixels": 1,
+        "CroppedAreaImageHeightPixels": 0.5, "CroppedAreaLeftPixels": 4,
+    },
+    {
+        "FullPanoWidthPixels": 2e9, "FullPanoHeightPixels": 1e9,
+        "CroppedAreaImageWidthPixels": 20, "CroppedAreaImageHeightPixels": 10,
+    },
     {"PosePitchDegrees": 1e9},
     {"PoseHeadingDegrees": 720},
     {"PoseHeadingDegrees": "1/0"},
@@ -289,6 +301,8 @@ def test_senseless_gpano_warns(tmp_path: Path, fields: dict[str, object]) -> Non
     b'<!DOCTYPE a [<!ENTITY x "y"><!ENTITY z "&x;&x;&x;&x;">]><a>&z;</a>',
     b'<?xml version="1.0"?><!DOCTYPE r [<!ENTITY f SYSTEM "file:///etc/passwd">]><r>&f;</r>',
     '<?xml version="1.0" encoding="utf-16"?><!DOCTYPE a []><a/>'.encode("utf-16"),
+    b'<?xml version="1.0" encoding="shift_jis"?>' + gpano(),
+    b'<?xml version="1.0" encoding="bogus"?>' + gpano(),
     b"<a>" * 60_000, b"<a/>" + b" " * 2_000_000 + b"<b/>",
 ])  # fmt: skip
 def test_broken_xmp_warns(tmp_path: Path, packet: bytes) -> None:
@@ -434,6 +448,22 @@ def test_no_image_and_damaged_heic_are_errors(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(InputError):
         load_image(tmp_path / "c.heic")
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_avif_is_not_taken_for_heic(tmp_path: Path) -> None:
+    exif = make_exif(position=(48.0, 11.0))
+    avif = save(tmp_path / "a.avif", exif=exif).read_bytes()
+    assert avif[8:12] == avif[16:20] == b"avif"
+    (tmp_path / "b.avif").write_bytes(avif[:8] + b"mif1" + avif[12:])
+    for name in ("a.avif", "b.avif"):
+        assert load_image(tmp_path / name).shape == (3, 48, 64)
+        assert read_photo_metadata(tmp_path / name).latitude_deg == pytest.approx(48.0)
+    pytest.importorskip("pillow_heif")
+    (tmp_path / "c.heic").write_bytes(avif[:8] + b"mif1" + avif[12:16] + b"mif1" + avif[20:])
+    with pytest.raises(InputError, match=r"c\.heic: .*HEIC") as error:
+        load_image(tmp_path / "c.heic")
+    assert "\n" not in str(error.value)
 
 
 def test_year_matters_for_the_declination() -> None:

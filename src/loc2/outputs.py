@@ -120,6 +120,15 @@ def output_file(path: Path | None) -> Iterator[None]:
         yield
 
 
+def readable(text: str) -> str:
+    """Return text that every output can hold.
+
+    Where a file's name is not UTF-8, Python keeps its bytes as half characters that no encoding
+    holds; they are spelled out, so that different names stay different.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON atomically; numbers must be finite.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
-import re
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from loc2.data.pairs import Pair
+from loc2.depth.depth_anything import LOCAL_PREFIX
 from loc2.errors import DatasetNotFoundError, InputError
 from loc2.request import PhotoRequest
 
@@ -20,7 +21,7 @@ PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".
 
 _CHUNK_BYTES = 1 << 20
 _PANORAMAS_ONLY = ("elevation_top_deg", "elevation_bottom_deg")
-_FILES = ("camera", "depth", "tile_cache")
+_FILES = ("ground", "camera", "tile_cache")
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,8 @@ def _open_folder(path: Path) -> Manifest:
     digest, count = hashlib.sha256(), 0
     for photo in _photos(path):
         status = photo.stat()
-        name = photo.relative_to(path)
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        digest.update(os.fsencode(photo.relative_to(path)))  # it need not be UTF-8
+        digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
         count += 1
     if count == 0:
         raise InputError(f"folder {path}: holds no photos ({', '.join(sorted(PHOTO_SUFFIXES))})")
@@ -152,18 +153,37 @@ def _name(values: dict[str | None, Any], number: int) -> str:
 
 def _joined(defaults: dict[str, Any], given: dict[str, str], folder: Path) -> dict[str, Any]:
     """Return a row's fields over the defaults, its file names taken from the manifest's folder."""
-    fields: dict[str, Any] = dict(given)
-    for name in ("ground", *_FILES):
-        if name in given and (name != "depth" or Path(given[name]).suffix):
-            fields[name] = folder / given[name]
-    if "depth" in fields:
-        fields["depth"] = str(fields["depth"])
-    if "aerial" in given and not re.match(r"(?i)https?://", given["aerial"]):
-        fields["aerial"] = str(folder / given["aerial"])
+    fields = from_folder(given, folder)
     if given.get("projection") == "pinhole":  # manifests fill the panorama's columns for all rows
         for name in _PANORAMAS_ONLY:
             fields.pop(name, None)
     return defaults | fields
+
+
+def from_folder(fields: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the fields of a request with their file names taken from a folder.
+
+    Args:
+        fields: those that are given; addresses and names of depth models stay as they are.
+        folder: what names are relative to that are not absolute.
+    """
+    placed = dict(fields)
+    for name in _FILES:
+        if name in placed:
+            placed[name] = folder / placed[name]
+    depth = placed.get("depth", "")
+    if depth.startswith(LOCAL_PREFIX):
+        placed["depth"] = LOCAL_PREFIX + str(folder / depth.removeprefix(LOCAL_PREFIX))
+    elif Path(depth).suffix:
+        placed["depth"] = str(folder / depth)
+    if placed.get("aerial") and not is_address(placed["aerial"]):
+        placed["aerial"] = str(folder / placed["aerial"])
+    return placed
+
+
+def is_address(aerial: str) -> bool:
+    """Return whether aerial imagery is named by an address rather than a file."""
+    return "://" in aerial
 
 
 def blocks(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:

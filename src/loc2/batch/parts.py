@@ -39,6 +39,9 @@ class JobFolder:
     def opened(self, job: dict[str, Any]) -> Iterator[None]:
         """Hold the folder for one run; made if it is not there.
 
+        Where the run fails before any part is finished, nothing stays that would be in the way of
+        another job.
+
         Args:
             job: everything that decides the results; parts of another job are not continued.
 
@@ -48,14 +51,24 @@ class JobFolder:
         """
         ensure_directory(self.path)
         with self._locked():
-            known = self.path / "job.json"
-            if known.is_file():
-                self._check(known, job)
-            else:
-                self._write(known, json.dumps(job, indent=2) + "\n")
-            for leftover in self.path.rglob("*.partial"):
-                leftover.unlink(missing_ok=True)
-            yield
+            try:
+                known = self.path / "job.json"
+                if known.is_file() and self.begun():
+                    self._check(known, job)
+                else:
+                    self._write(known, json.dumps(job, indent=2) + "\n")
+                for leftover in self.path.rglob("*.partial"):
+                    leftover.unlink(missing_ok=True)
+                yield
+            except BaseException:
+                if not self.begun():
+                    with contextlib.suppress(OSError):  # what went wrong is told, not this
+                        self.remove()
+                raise
+
+    def begun(self) -> bool:
+        """Return whether any part is finished."""
+        return any(self.path.glob("*/part-*.jsonl"))
 
     def has(self, index: int) -> bool:
         """Return whether a part is finished."""

@@ -9,7 +9,7 @@ from loc2 import __version__
 from loc2.batch.manifest import Row
 from loc2.errors import Loc2Error
 from loc2.geo.locate import Located
-from loc2.outputs import position_sigma_m
+from loc2.outputs import position_sigma_m, readable
 
 COLUMNS: dict[str, type] = {
     "row": int,
@@ -72,7 +72,8 @@ def result_row(row: Row, outcome: Located | Exception) -> dict[str, Any]:
             "" if isinstance(outcome, Loc2Error) else f"internal error, {type(outcome).__name__}: "
         )
         line = " ".join(str(outcome).split())
-        return values | {"status": FAILED, "error": kind + line}
+        values |= {"status": FAILED, "error": kind + line}
+        return {name: _plain(name, value) for name, value in values.items()}
     record = outcome.record()
     values |= {name: value for name, value in record.items() if name in COLUMNS}
     if "ellipse" in record:
@@ -85,10 +86,13 @@ def result_row(row: Row, outcome: Located | Exception) -> dict[str, Any]:
     variance = float(outcome.localization.covariance[2, 2])
     values["heading_sigma_deg"] = math.sqrt(max(variance, 0.0))
     values["status"] = OK
-    return {name: _rounded(name, value) for name, value in values.items()}
+    return {name: _plain(name, value) for name, value in values.items()}
 
 
-def _rounded(name: str, value: Any) -> Any:
+def _plain(name: str, value: Any) -> Any:
+    """Return a value as every kind of output can hold it."""
+    if isinstance(value, str):
+        return readable(value)
     if not isinstance(value, float):
         return value
     if not math.isfinite(value):

@@ -19,7 +19,7 @@ from loc2.batch.rows import OK
 from loc2.errors import InputError
 from loc2.localizer import DEFAULT_WEIGHTS
 from loc2.model import packaged_weights
-from loc2.outputs import ensure_directory, write_json
+from loc2.outputs import output_file, write_json
 
 PART_ROWS = 100
 """Photos whose results are kept together: what a kill costs each worker at most."""
@@ -110,14 +110,13 @@ def run_batch(batch: Batch, engine: Engine, progress: Callable[[int], None]) -> 
         OutputError: results cannot be written.
     """
     check_output(batch.output)
-    ensure_directory(batch.output.parent)
     description = batch.description()
     job = hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
     folder = JobFolder(batch.output)
     finished = _finished(batch.output, job)
-    if finished is None and batch.output.exists() and not (folder.path / "job.json").exists():
+    if finished is None and batch.output.exists() and not folder.begun():
         raise InputError(f"output {batch.output}: exists already; remove it or name another")
-    with folder.opened(description):
+    with output_file(batch.output), folder.opened(description):
         if finished is None:
             finished = _run(batch, folder, engine, progress, job)
         folder.remove()

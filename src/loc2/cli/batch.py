@@ -23,7 +23,7 @@ from rich.text import Text
 
 from loc2.batch.join import check_output
 from loc2.batch.ledger import Part, Records
-from loc2.batch.manifest import Manifest, open_manifest
+from loc2.batch.manifest import Manifest, from_folder, is_address, open_manifest
 from loc2.batch.on_ray import run_on_ray
 from loc2.batch.processes import run_here, run_processes
 from loc2.batch.run import PART_ROWS, Batch, Engine, Summary, run_batch
@@ -123,6 +123,8 @@ def batch(
         "seed": seed,
     }
     defaults = {name: value for name, value in defaults.items() if value is not None}
+    # The same words in another folder are another job.
+    defaults = from_folder(defaults, Path.cwd())
     photos = open_manifest(manifest)
     _check_defaults(photos, defaults)
     if not quiet and photos.unused:
@@ -163,8 +165,13 @@ def _check_defaults(photos: Manifest, defaults: dict[str, Any]) -> None:
     request = PhotoRequest.checked({"aerial": "-"} | defaults | {"ground": "-"})
     request.camera_spec()
     options = request.aerial_options()
-    if "aerial" in defaults and "meters_per_pixel" in defaults:
-        open_aerial(defaults["aerial"], options)
+    aerial = defaults.get("aerial")
+    if aerial is None:
+        return
+    if not is_address(aerial) and not Path(aerial).exists():
+        raise InputError(f"--aerial {aerial}: no such file or folder")
+    if "meters_per_pixel" in defaults:
+        open_aerial(aerial, options)
 
 
 def _engine(name: str, setup: Setup, workers: int | None, address: str | None) -> Engine:

@@ -8,10 +8,11 @@ from pathlib import Path
 from rich.progress import Progress
 
 from loc2.errors import InputError
-from loc2.geo.exif_copy import write_exif_copy
+from loc2.geo.exif_copy import check_exif_copy, exif_copy
 from loc2.geo.formats import parse_formats, write_answers
 from loc2.geo.geotiff import write_geotiff
 from loc2.geo.locate import Located
+from loc2.outputs import atomic_path
 from loc2.report.layout import layout_on_aerial
 
 
@@ -57,8 +58,8 @@ class OutputFiles:
             InputError: the files need a place on the earth and the imagery has none, or the photo
                 is of a kind that no EXIF is written to.
         """
-        if self.exif and photo.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-            raise InputError(f"{photo}: --write-exif writes copies of JPEG and PNG files only")
+        if self.exif and self.folder is not None:
+            check_exif_copy(photo, self._copy(photo))
         if (self.formats or self.exif or self.overlay) and not georeferenced:
             raise InputError(
                 "--format, --write-exif and --overlay-geotiff need georeferenced imagery; a plain "
@@ -69,17 +70,19 @@ class OutputFiles:
         """Write the files and return them.
 
         Raises:
-            InputError: the photo is of a kind that no EXIF can be written to.
+            InputError: the photo's EXIF cannot be written; no file is written then.
             OutputError: a file cannot be written.
         """
         answer = located.answer
         if self.folder is None or answer is None or located.window.frame is None:
             return []
+        copy = exif_copy(photo, answer) if self.exif else None
         written = list(write_answers([answer], self.folder / "pose", self.formats))
-        if self.exif:
-            copy = self.folder / f"{photo.stem}_located{photo.suffix}"
-            write_exif_copy(photo, copy, answer)
-            written.append(copy)
+        if copy is not None:
+            path = self._copy(photo)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(copy)
+            written.append(path)
         if self.overlay:
             path = self.folder / "overlay.tif"
             write_geotiff(
@@ -91,6 +94,10 @@ class OutputFiles:
             )
             written.append(path)
         return written
+
+    def _copy(self, photo: Path) -> Path:
+        assert self.folder is not None
+        return self.folder / f"{photo.stem}_located{photo.suffix}"
 
 
 def located_rows(located: Located) -> list[tuple[str, str]]:

@@ -19,13 +19,48 @@ from loc2.outputs import atomic_path
 
 _HEADER = b"Exif\0\0"
 _MAX_SEGMENT = 65533
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+
+_OLD_FIX = {
+    ExifTags.GPS.GPSSatellites,
+    ExifTags.GPS.GPSStatus,
+    ExifTags.GPS.GPSMeasureMode,
+    ExifTags.GPS.GPSDOP,
+    ExifTags.GPS.GPSDestBearingRef,
+    ExifTags.GPS.GPSDestBearing,
+    ExifTags.GPS.GPSDestDistanceRef,
+    ExifTags.GPS.GPSDestDistance,
+    ExifTags.GPS.GPSProcessingMethod,
+    ExifTags.GPS.GPSAreaInformation,
+    ExifTags.GPS.GPSDifferential,
+}
+"""Fields that say how, or from where, the photo's former position was found."""
+
+
+def check_exif_copy(photo: Path, target: Path) -> None:
+    """Refuse what no copy can be made of, as far as the file's beginning tells.
+
+    Args:
+        photo: the photo.
+        target: the copy.
+
+    Raises:
+        InputError: neither JPEG nor PNG, or the copy would overwrite the photo.
+    """
+    try:
+        with photo.open("rb") as file:
+            start = file.read(len(_PNG))
+        overwrites = target.exists() and target.samefile(photo)
+    except OSError as error:
+        raise InputError(f"{photo}: cannot be read ({error.strerror})") from error
+    if not start.startswith((_JPEG, _PNG)):
+        raise _of_another_kind(photo)
+    if overwrites:
+        raise InputError(f"{target}: the copy with EXIF must not overwrite the photo")
 
 
 def write_exif_copy(photo: Path, target: Path, answer: GeoAnswer) -> None:
-    """Write a copy of a JPEG or PNG whose EXIF holds the position and direction of the answer.
-
-    Everything else (pixels, other EXIF fields, XMP, profiles) is copied; a JPEG is not encoded
-    again. GPano's own heading, where there is one, is not changed.
+    """Write what :func:`exif_copy` returns.
 
     Args:
         photo: the photo.
@@ -36,20 +71,39 @@ def write_exif_copy(photo: Path, target: Path, answer: GeoAnswer) -> None:
         InputError: neither JPEG nor PNG, damaged, or the copy would overwrite the photo.
         OutputError: the copy cannot be written.
     """
-    if target.exists() and target.samefile(photo):
-        raise InputError(f"{target}: the copy with EXIF must not overwrite the photo")
+    check_exif_copy(photo, target)
+    data = exif_copy(photo, answer)
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(data)
+
+
+def exif_copy(photo: Path, answer: GeoAnswer) -> bytes:
+    """Return a JPEG or PNG with the position and direction of the answer in its EXIF.
+
+    Everything else (pixels, other EXIF fields, altitude and time among them, XMP, profiles) is
+    kept, but for EXIF's own small preview and what it says of how the former position was found;
+    a JPEG is not encoded again. GPano's own heading, where there is one, is not changed.
+
+    Args:
+        photo: the photo.
+        answer: where it was taken.
+
+    Raises:
+        InputError: neither JPEG nor PNG, damaged, or its EXIF is too long.
+    """
     try:
         data = photo.read_bytes()
     except OSError as error:
         raise InputError(f"{photo}: cannot be read ({error.strerror})") from error
-    if data[:2] == b"\xff\xd8":
-        result = _with_jpeg_exif(data, _updated(photo, answer), photo)
-    elif data[:8] == b"\x89PNG\r\n\x1a\n":
-        result = _with_png_exif(data, _updated(photo, answer), photo)
-    else:
-        raise InputError(f"{photo}: EXIF can be written to copies of JPEG and PNG files only")
-    with atomic_path(target) as temporary:
-        temporary.write_bytes(result)
+    if data.startswith(_JPEG):
+        return _with_jpeg_exif(data, _updated(photo, answer), photo)
+    if data.startswith(_PNG):
+        return _with_png_exif(data, _updated(photo, answer), photo)
+    raise _of_another_kind(photo)
+
+
+def _of_another_kind(photo: Path) -> InputError:
+    return InputError(f"{photo}: EXIF can be written to copies of JPEG and PNG files only")
 
 
 def _updated(photo: Path, answer: GeoAnswer) -> bytes:
@@ -60,13 +114,24 @@ def _updated(photo: Path, answer: GeoAnswer) -> bytes:
             exif = image.getexif()
             exif.get_ifd(ExifTags.IFD.Exif)  # read while the file is open
             gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
-        gps.clear()
-        gps.update(_gps_fields(answer))
-        return exif.tobytes().removeprefix(_HEADER)
     except BAD_METADATA:
-        fresh = Image.Exif()  # what is damaged cannot be kept
-        fresh.get_ifd(ExifTags.IFD.GPSInfo).update(_gps_fields(answer))
-        return fresh.tobytes().removeprefix(_HEADER)
+        exif, gps = Image.Exif(), {}
+    found = _gps_fields(answer)
+    kept = {tag: value for tag, value in gps.items() if tag not in _OLD_FIX}
+    # What is damaged cannot be kept: first the other fields of GPS go, then all of EXIF.
+    for fields in (kept | found, found):
+        try:
+            return _tiff(exif, fields)
+        except BAD_METADATA:
+            continue
+    return _tiff(Image.Exif(), found)
+
+
+def _tiff(exif: Image.Exif, gps: dict[int, object]) -> bytes:
+    fields = exif.get_ifd(ExifTags.IFD.GPSInfo)
+    fields.clear()
+    fields.update(gps)
+    return exif.tobytes().removeprefix(_HEADER)
 
 
 def _gps_fields(answer: GeoAnswer) -> dict[int, object]:

@@ -27,7 +27,7 @@ from loc2.geo.warp import AerialWindow
 from loc2.inputs.metadata import PhotoMetadata
 from loc2.localization import Hypothesis, Localization
 from loc2.localizer import Localizer
-from loc2.outputs import pose_record
+from loc2.outputs import pose_record, readable
 from loc2.query import HeadingPrior, PositionPrior, pose_prior
 from loc2.views import AerialView
 
@@ -286,7 +286,7 @@ def _on_earth(
         north_m=pose.north_m,
         heading_deg=pose.heading_deg,
         covariance=np.asarray(localization.covariance.tolist(), dtype=np.float64),
-        name=ground.name,
+        name=readable(ground.name),
         confidence=merged.confidence,
         attribution=source.attribution,
         origins=dict(priors.origins),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from loc2.inputs.camera_files import CameraSpec
+from loc2.inputs.images import MAX_PIXELS
 from loc2.inputs.metadata import PanoramaCrop, PhotoMetadata
 from loc2.inputs.xmp import EXIF, GPANO, XmpError, coordinate_deg, number
 
@@ -113,9 +114,16 @@ def _extent(
         )
     top_deg = 90.0 - 180.0 * top / full_height
     bottom_deg = max(-90.0, top_deg - 180.0 * crop_height / full_height)
+    covered = min(crop_width / full_width, 1.0 - left / full_width)
+    if covered <= 0 or bottom_deg >= top_deg:  # for all its slack
+        raise XmpError("GPano cropped area does not lie inside the full panorama")
     crop = None
     if full_width - crop_width > slack:
-        covered = min(crop_width / full_width, 1.0 - left / full_width)
+        if width * height > MAX_PIXELS * covered:
+            raise XmpError(
+                f"GPano cropped area {crop_width:g}x{crop_height:g} is too small a part of the "
+                f"full panorama {full_width:g}x{full_height:g}"
+            )
         crop = PanoramaCrop(left / full_width, covered)
     return top_deg, bottom_deg, crop
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from loc2.errors import InputError
 from loc2.inputs.exif import BAD_METADATA
-from loc2.inputs.heic import is_heif, open_heif
+from loc2.inputs.heic import decode_heif, is_heif
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.generic] | Tensor
 """A path, a PIL image, an array (H, W) or (H, W, 1, 3 or 4), or a (3, H, W) tensor."""
@@ -86,7 +86,7 @@ def _decode_file(path: Path, name: str) -> npt.NDArray[np.float32]:
             # Pillow warns at half of the size it refuses; our own limit follows.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if is_heif(path):
-                return _decode(open_heif(path).to_pillow(), name)
+                return _decode(decode_heif(path), name)
             with Image.open(path) as opened:
                 return _decode(opened, name)
     except UnidentifiedImageError as error:

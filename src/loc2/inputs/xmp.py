@@ -64,7 +64,7 @@ def read_properties(packet: bytes) -> dict[tuple[str, str], str]:
     parser.CharacterDataHandler = text.append
     try:
         parser.Parse(packet.strip(b"\0 \t\r\n"), True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, ValueError, LookupError) as error:  # also odd encodings
         raise XmpError(f"XMP is no well-formed XML ({error})") from error
     return found
 

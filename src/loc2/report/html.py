@@ -10,7 +10,7 @@ import loc2
 from loc2.errors import InputError
 from loc2.frames import Pose, heading_error_deg
 from loc2.localization import Localization
-from loc2.outputs import atomic_path
+from loc2.outputs import atomic_path, readable
 from loc2.report.figures.camera import ellipse_90, heading_half_width_deg, pose_px
 from loc2.report.figures.style import PROBABILITY_COLORS
 from loc2.report.page import Markup, asset, build_page, fill, json_block, table
@@ -66,7 +66,7 @@ def write_report(
     page = render_report(
         localization, title=title, truth=truth, provenance=provenance, pose_rows=pose_rows
     )
-    encoded = page.encode("utf-8")
+    encoded = readable(page).encode("utf-8")
     if len(encoded) > MAX_BYTES:
         raise InputError(
             f"report: {len(encoded)} bytes, more than {MAX_BYTES}; give smaller images"
