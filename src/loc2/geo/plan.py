@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from loc2.errors import InputError
-from loc2.geo.frame import LocalFrame, MetricArea, check_lat_lon
+from loc2.geo.frame import LocalFrame, MetricArea, check_lat_lon, within_half_turn
 from loc2.geo.search import Piece, count_pieces, plan_pieces
 from loc2.geo.source import AerialSource
 from loc2.geo.warp import AerialWindow
@@ -119,7 +119,7 @@ def _snapped(
     step_deg = snap_m / _DEGREE_M
     latitude = min(max(round(latitude_deg / step_deg) * step_deg, -89.9), 89.9)
     step_deg /= math.cos(math.radians(latitude))
-    longitude = round(longitude_deg / step_deg) * step_deg
+    longitude = within_half_turn(round(longitude_deg / step_deg) * step_deg)
     # Degrees are not everywhere of one length: half a percent for the difference.
     reach_m = radius_m + 0.5025 * snap_m
     return (latitude, longitude), math.ceil(reach_m / snap_m) * snap_m
