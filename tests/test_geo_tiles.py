@@ -320,7 +320,16 @@ def test_missing_tiles_are_holes(server: Server, tmp_path: Path, status: int) ->
     server.answer = answer
     window = source_of(server, tmp_path / "holes").read(frame, area)
     assert 0.0 < float(window.valid.float().mean()) < 1.0
+    offline = source_of(server, tmp_path / "holes", offline=True).read(frame, area)
+    assert torch.equal(offline.image, window.image) and torch.equal(offline.valid, window.valid)
+    asked = server.requests[hole]
+    server.answer = good  # the server has it now, and is asked
+    whole = source_of(server, tmp_path / "holes").read(frame, area)
+    assert bool(whole.valid.all()) and server.requests[hole] == asked + 1
     server.answer = send(b"", status)
+    with pytest.raises(InputError, match="no imagery"):
+        read(source_of(server, tmp_path / "all"))
+    server.answer = send(b"down", 500)  # what it lacked is known still
     with pytest.raises(InputError, match="no imagery"):
         read(source_of(server, tmp_path / "all"))
 
