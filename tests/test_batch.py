@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 
 from loc2.batch.ledger import Ledger, Part
 from loc2.batch.manifest import Row, open_manifest
-from loc2.batch.rows import COLUMNS
+from loc2.batch.rows import COLUMNS, result_row
+from loc2.batch.run import Batch
 from loc2.batch.work import give_back_memory
 from loc2.errors import InputError
 from loc2.localization import Localization
@@ -485,3 +486,19 @@ def test_a_shared_value_is_made_once_and_dropped_for_newer_ones() -> None:
     with pytest.raises(InputError):
         cache.get("broken", lambda: (_ for _ in ()).throw(InputError("no")))
     assert cache.get("broken", lambda: b"now") == b"now"
+
+
+def test_keys_of_addresses_are_in_no_result_and_no_description(job: Path) -> None:
+    address = "https://bob:PASSWORD@tiles.example/{z}/{x}/{y}.png?key=SECRET"
+    row = result_row(Row(1, "a", {"ground": "a.jpg", "aerial": address}), InputError("no"))
+    assert row["aerial"] == "https://tiles.example/{z}/{x}/{y}.png?..."
+    manifest, weights = open_manifest(job / "photos.csv"), job / "weights.safetensors"
+
+    def described(aerial: str) -> str:
+        batch = Batch(manifest, job / "out.csv", {"aerial": aerial}, weights)
+        return json.dumps(batch.description())
+
+    text = described(address)
+    assert not any(part in text for part in ("bob", "PASSWORD", "SECRET"))
+    assert described(address) == text != described(address.replace("SECRET", "OTHER"))
+    assert "ortho.tif" in described("ortho.tif")

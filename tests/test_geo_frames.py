@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pyproj
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loc2.errors import InputError
 from loc2.frames import heading_error_deg
-from loc2.geo.frame import LocalFrame
+from loc2.geo.frame import LocalFrame, MetricArea
 from loc2.geo.opening import AerialOptions, open_aerial
+from loc2.geo.plan import search_window
+from loc2.inputs.metadata import PhotoMetadata
 from tests.geo_scenes import (
     CRS_CASES,
     centroid_px,
@@ -112,6 +115,63 @@ def test_window_across_the_antimeridian(tmp_path: Path) -> None:
     *_, lat_deg, lon_deg = window_lat_lon(window, *at)
     true_lat_deg, true_lon_deg = pixel_to_lat_lon("EPSG:4326", transform, 480.0, 400.0)
     assert GEOD.inv(lon_deg, lat_deg, true_lon_deg, true_lat_deg)[2] < 0.05
+
+
+@pytest.mark.parametrize("eastern_first", [True, False])
+def test_a_folder_on_both_sides_of_the_antimeridian(tmp_path: Path, eastern_first: bool) -> None:
+    size_deg = 0.5 / 111_320.0 * 200
+    pixels = np.full((3, 200, 200), 90, "u1")
+    for name, west_deg in (("a", -180.0), ("b", 180.0 - size_deg)):
+        name = name if eastern_first else {"a": "b", "b": "a"}[name]
+        transform = Affine(size_deg / 200, 0, west_deg, 0, -size_deg / 200, -16.8)
+        write_raster(tmp_path / f"{name}.tif", pixels, "EPSG:4326", transform)
+    source = open_aerial(tmp_path)
+    frame, area = source.whole()
+    assert abs(abs(frame.longitude_deg) - 180.0) < 1e-9
+    assert area.width_m / area.height_m == pytest.approx(1.93, abs=0.05)
+    assert bool(source.read(frame, MetricArea(0.1, 0.0, 60.0, 60.0)).valid.all())
+
+
+@pytest.mark.parametrize("longitude_deg", [-180.0, -179.9999, 179.9999, 180.0, 360.0, 9.0])
+def test_windows_on_a_lattice_beside_the_antimeridian(tmp_path: Path, longitude_deg: float) -> None:
+    transform = crs_pixels_affine("EPSG:4326", -17.0, longitude_deg, 0.0, 0.5, 80, 80)
+    path = write_raster(tmp_path / "a.tif", np.zeros((3, 80, 80), "u1"), "EPSG:4326", transform)
+    here = (-17.0, longitude_deg)
+    window = search_window(open_aerial(path), PhotoMetadata(), here, 50.0, 25.0)
+    assert window.frame is not None and -180.0 <= window.frame.longitude_deg <= 180.0
+    apart_m = GEOD.inv(longitude_deg, -17.0, window.frame.longitude_deg, window.frame.latitude_deg)
+    assert apart_m[2] == pytest.approx(np.hypot(*window.asked_m), abs=1e-3) and apart_m[2] < 18.0
+
+
+def test_a_raster_of_the_earth_may_begin_half_a_pixel_west_of_it(tmp_path: Path) -> None:
+    transform = Affine(1.0, 0, -180.5, 0, -1.0, 60.0)
+    path = write_raster(tmp_path / "a.tif", np.zeros((3, 120, 360), "u1"), "EPSG:4326", transform)
+    assert open_aerial(path).whole()[0] == LocalFrame(0.0, -0.5)
+
+
+@pytest.mark.parametrize(
+    ("crs", "middle", "message"),
+    [
+        ("EPSG:32632", (48.1, 9.0), ""),
+        ("EPSG:3857", (48.1, 9.0), ""),
+        ("EPSG:4326", (48.1, 9.0), ""),
+        ("EPSG:25832", (48.1, 9.0), ""),
+        ("EPSG:28356", (-33.9, 151.2), "accurate to 3 m only"),  # PROJ: one of several
+        ("+proj=tmerc +lon_0=9 +ellps=GRS80", (48.1, 9.0), "of unknown accuracy"),
+    ],
+)
+def test_a_datum_that_is_known_badly_gives_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, crs: str, middle, message: str
+) -> None:
+    # Two of each, under one of a datum that is known well.
+    pixels = np.zeros((3, 20, 20), "u1")
+    for name, system in (("0", "EPSG:4326"), ("1", crs), ("2", crs)):
+        transform = crs_pixels_affine(system, *middle, 0.0, 1.0, 20, 20)
+        write_raster(tmp_path / f"{name}.tif", pixels, system, transform)
+    open_aerial(tmp_path)
+    said = [r.getMessage() for r in caplog.records if "datum shift" in r.getMessage()]
+    assert len(said) == bool(message)
+    assert all(message in line and "1.tif" in line for line in said)
 
 
 def test_plain_image_with_a_known_centre(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from loc2.errors import InputError
+from loc2.geo import plan
 from loc2.geo.locate import locate
 from loc2.geo.source import PlainSource
 from loc2.inputs.photo_priors import photo_priors
@@ -72,3 +73,25 @@ def test_it_is_told_why_nothing_was_searched(
             radius_m=150.0,
             position_prior=PositionPrior(at_m, at_m, 5.0),
         )
+
+
+@pytest.mark.parametrize("options", [{"radius_m": 5e6}, {"radius_m": 50.0, "snap_m": 1e9}])
+def test_a_window_of_a_country_is_refused_before_anything_of_its_size_is_made(
+    localizer: Localizer,
+    pair_files: PairFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, float],
+) -> None:
+    monkeypatch.delattr(plan, "plan_pieces")
+    monkeypatch.delattr(plan, "load_image")
+    here = (52.0, 13.0)
+    with pytest.raises(InputError, match="pieces, more than 1000; say where to look") as error:
+        locate(
+            localizer,
+            pair_files.ground,
+            PlainSource(picture(64), METERS_PER_PIXEL, "aerial.png", center=here),
+            priors=photo_priors(pair_files.ground),
+            around=here,
+            **options,
+        )
+    assert "\n" not in str(error.value)

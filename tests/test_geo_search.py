@@ -13,7 +13,7 @@ from loc2.cameras import Equirectangular
 from loc2.depth import DepthMap
 from loc2.frames import Pose
 from loc2.geo.frame import MetricArea
-from loc2.geo.search import Piece, merge_pieces, plan_pieces
+from loc2.geo.search import Piece, count_pieces, merge_pieces, plan_pieces
 from loc2.localization import GroundCells, Heatmap, Hypothesis, Localization, Matches
 from loc2.matching import evidence_map
 
@@ -26,6 +26,7 @@ from loc2.matching import evidence_map
 def test_pieces_cover_and_cores_tile(east_m, north_m, width_m, height_m, piece_m) -> None:
     window = MetricArea(east_m, north_m, width_m, height_m)
     pieces = plan_pieces(window, piece_m)
+    assert len(pieces) == count_pieces(window, piece_m)
     assert sum(p.core.width_m * p.core.height_m for p in pieces) == pytest.approx(
         width_m * height_m, rel=1e-9
     )
@@ -48,6 +49,12 @@ def test_pieces_cover_and_cores_tile(east_m, north_m, width_m, height_m, piece_m
     if width_m <= piece_m and height_m <= piece_m:
         assert len(pieces) == 1 and pieces[0].area == window
     assert len(pieces) % len(rows) == 0
+
+
+@pytest.mark.parametrize("excess", [0.0, 1e-12, 1e-10])
+def test_a_window_of_one_piece_and_a_rounding_error_is_one_piece(excess: float) -> None:
+    window = MetricArea(0.0, 0.0, 40.0 * (1 + excess), 40.0)
+    assert plan_pieces(window, 40.0) == [Piece(window, window)]
 
 
 def answer(

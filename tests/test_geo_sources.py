@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import struct
 import subprocess
 import sys
@@ -174,6 +175,71 @@ def test_world_file(tmp_path: Path) -> None:
         (tmp_path / "photo.jgw").write_text(text)
         with pytest.raises(InputError, match=r"photo\.jgw"):
             open_aerial(path)
+
+
+@pytest.mark.parametrize("east_of_row_and_column", [
+    (0.0, -0.5, -0.5, 0.0), (0.5, 0.0, 0.0, 0.5), (-0.5, 0.0, 0.0, -0.5), (-0.5, 0.0, 0.0, 0.5),
+    (0.4, 0.3, 0.3, -0.4), (0.4999, -0.01, -0.01, -0.4999),
+])  # fmt: skip
+def test_a_rotated_or_mirrored_world_file_needs_the_coordinate_system(
+    tmp_path: Path, east_of_row_and_column: tuple[float, float, float, float]
+) -> None:
+    path = tmp_path / "photo.png"
+    pixels = np.zeros((80, 100, 3), "uint8")
+    pixels[20:30, 60:80] = 255
+    Image.fromarray(pixels).save(path)
+    a, d, b, e = east_of_row_and_column
+    north_up = utm_affine(0, 0)
+    c, f = north_up.c - a * 70 - b * 25, north_up.f - d * 70 - e * 25  # the spot lies at AT
+    world = [a, d, b, e, c + (a + b) / 2, f + (d + e) / 2]
+    (tmp_path / "photo.pgw").write_text("\n".join(map(repr, world)))
+    with pytest.raises(
+        InputError, match=r"photo\.pgw: .*rotated or mirrored.*--aerial-crs"
+    ) as error:
+        open_aerial(path)
+    assert "\n" not in str(error.value)
+    source = open_aerial(path, AerialOptions(crs=UTM))
+    spot = source.read(*source.around(*AT, 1.5))
+    assert float(spot.image.min()) > 0.9
+    assert source.read(*source.around(*AT, 15.0)).image.mean() < 0.3
+
+
+def write_mercator_png(folder: Path) -> Path:
+    """Write a PNG of 90 m of web Mercator, with its world file and its system beside it."""
+    import pyproj
+
+    to_mercator = pyproj.Transformer.from_crs("EPSG:4326", "EPSG:3857", always_xy=True)
+    x, y = to_mercator.transform(AT[1], AT[0])
+    transform = Affine(0.5, 0, x - 45, 0, -0.5, y + 45)
+    path = folder / "mercator.png"
+    write_raster(
+        path, flat((200, 100, 50), "uint8", 180), "EPSG:3857", transform, driver="PNG",
+        WORLDFILE="YES",
+    )  # fmt: skip
+    assert {p.suffix for p in folder.iterdir()} == {".png", ".wld", ".xml"}
+    return path
+
+
+def test_a_world_file_whose_coordinate_system_is_known(tmp_path: Path) -> None:
+    path = write_mercator_png(tmp_path)
+    source = open_aerial(path)
+    assert source.georeferenced
+    frame, area = source.whole()
+    assert frame is not None
+    assert (frame.latitude_deg, frame.longitude_deg) == pytest.approx(AT, abs=1e-7)
+    assert area.width_m == pytest.approx(90.0 * math.cos(math.radians(AT[0])), rel=0.004)
+    # Metres per pixel that are given are taken at their word.
+    assert open_aerial(path, AerialOptions(meters_per_pixel=0.3)).whole()[1].width_m == 54.0
+
+
+def test_a_world_file_without_the_extra_is_metres_per_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (100, 80)).save(path)
+    (tmp_path / "photo.pgw").write_text("0.5 0 0 -0.5 1000 2000")
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    assert open_aerial(path).whole()[1].width_m == 50.0
 
 
 def test_folder_and_vrt_of_tiles(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from loc2.errors import InputError
 from loc2.geo.fetch import Fetcher, FetchLimits, public_name
 from loc2.geo.mosaic import MapSource, tile_source
 from loc2.geo.opening import AerialOptions, open_aerial
+from loc2.geo.raster import location_name
 from loc2.geo.xyz import TileCache, XYZTiles
 
 AT = (48.1, 9.0)
@@ -319,7 +320,16 @@ def test_missing_tiles_are_holes(server: Server, tmp_path: Path, status: int) ->
     server.answer = answer
     window = source_of(server, tmp_path / "holes").read(frame, area)
     assert 0.0 < float(window.valid.float().mean()) < 1.0
+    offline = source_of(server, tmp_path / "holes", offline=True).read(frame, area)
+    assert torch.equal(offline.image, window.image) and torch.equal(offline.valid, window.valid)
+    asked = server.requests[hole]
+    server.answer = good  # the server has it now, and is asked
+    whole = source_of(server, tmp_path / "holes").read(frame, area)
+    assert bool(whole.valid.all()) and server.requests[hole] == asked + 1
     server.answer = send(b"", status)
+    with pytest.raises(InputError, match="no imagery"):
+        read(source_of(server, tmp_path / "all"))
+    server.answer = send(b"down", 500)  # what it lacked is known still
     with pytest.raises(InputError, match="no imagery"):
         read(source_of(server, tmp_path / "all"))
 
@@ -413,6 +423,8 @@ def test_names_hide_keys() -> None:
     assert public_name("https://u:p@h.example/{z}/{x}/{y}?key=1#f") == (
         "https://h.example/{z}/{x}/{y}?..."
     )
+    assert public_name("https://u:p@w@h.example?to=a@b") == "https://h.example?..."
+    assert location_name("/maps/a#b?c@d.tif") == "/maps/a#b?c@d.tif"
 
 
 def test_cog_over_http_is_read_by_range(tmp_path: Path, server: Server) -> None:
@@ -445,7 +457,17 @@ def test_cog_over_http_is_read_by_range(tmp_path: Path, server: Server) -> None:
         far.read(*far.around(*AT, 10.0)).image, near.read(*near.around(*AT, 10.0)).image
     )
     assert sum(sent) < len(data)
+    secret = f"http://bob:PASSWORD@127.0.0.1:{server.port}/{{}}.tif?key=SECRET"
+    public = f"http://127.0.0.1:{server.port}/{{}}.tif?..."
+    assert open_aerial(secret.format("a")).name == public.format("a")
+    with pytest.raises(InputError, match="offline") as offline:
+        open_aerial(secret.format("a"), AerialOptions(offline=True))
     server.answer = send(b"gone", 404)
-    with pytest.raises(InputError, match=r"b\.tif") as error:
-        open_aerial(f"http://127.0.0.1:{server.port}/b.tif?key=SECRET")
-    assert "\n" not in str(error.value) and "SECRET" not in str(error.value)
+    with pytest.raises(InputError, match="cannot be read as a raster") as gone:
+        open_aerial(secret.format("b"))
+    with pytest.raises(InputError, match="no such file") as unknown:
+        open_aerial(secret.format("a").replace("http", "htp"))
+    for error in (offline, gone, unknown):
+        message = str(error.value)
+        assert "\n" not in message and f"127.0.0.1:{server.port}" in message
+        assert not any(part in message for part in ("bob", "PASSWORD", "SECRET"))

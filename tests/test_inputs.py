@@ -13,7 +13,8 @@ from PIL import Image
 from loc2.cameras import Equirectangular, Pinhole
 from loc2.depth import FlatGround, lift_cells, load_depth
 from loc2.errors import InputError
-from loc2.inputs import CameraSpec, load_image, read_camera_file, resolve_camera
+from loc2.inputs import CameraSpec, images, load_image, read_camera_file, resolve_camera
+from loc2.inputs.photo import read_photo_metadata
 
 RAMP = np.linspace(0, 255, 20 * 30 * 3).reshape(20, 30, 3).astype(np.uint8)
 
@@ -96,7 +97,7 @@ def _bad_files(folder: Path) -> dict[str, str]:
         "empty.png": "not an image",
         "text.png": "not an image",
         "one.png": "1x1 pixels; at least 14x14",
-        "bomb.png": "more pixels than",
+        "bomb.png": "more than the 179 million pixels allowed; cut out",
         "missing.png": "no such file",
         ".": "not a file",
     }
@@ -108,6 +109,19 @@ def test_bad_files_are_named_in_one_line(tmp_path: Path) -> None:
             load_image(tmp_path / name, "ground image")
         assert "\n" not in str(caught.value)
         assert name == "." or name in str(caught.value)
+
+
+def test_the_stated_limit_of_pixels_is_the_one_that_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert 2 * (Image.MAX_IMAGE_PIXELS or 0) == images.MAX_PIXELS
+    _bad_files(tmp_path)
+    with pytest.raises(InputError, match="more than the 179 million pixels allowed") as caught:
+        read_photo_metadata(tmp_path / "bomb.png")
+    assert "\n" not in str(caught.value)
+    monkeypatch.setattr(images, "MAX_PIXELS", 30 * 20 - 1)
+    with pytest.raises(InputError, match="30x20, more than the"):
+        load_image(Image.new("RGB", (30, 20)))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from loc2 import __version__
 from loc2.batch.manifest import Row
 from loc2.errors import Loc2Error
 from loc2.geo.locate import Located
+from loc2.geo.raster import location_name
 from loc2.outputs import position_sigma_m, readable
 
 COLUMNS: dict[str, type] = {
@@ -66,7 +67,7 @@ def result_row(row: Row, outcome: Located | Exception) -> dict[str, Any]:
     values: dict[str, Any] = dict.fromkeys(COLUMNS)
     values |= {"row": row.number, "id": row.id, "version": __version__}
     values["ground"] = str(row.fields.get("ground", ""))
-    values["aerial"] = str(row.fields.get("aerial", ""))
+    values["aerial"] = location_name(str(row.fields.get("aerial", "")))
     if isinstance(outcome, Exception):
         kind = (
             "" if isinstance(outcome, Loc2Error) else f"internal error, {type(outcome).__name__}: "

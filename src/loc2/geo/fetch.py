@@ -102,7 +102,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 def public_name(url: str) -> str:
     """Return an address without user, password and query, which may hold keys."""
-    without_user = re.sub(r"(?<=//)[^/@]*@", "", url)
+    without_user = re.sub(r"(?<=//)[^/?#]*@", "", url)
     return re.sub(r"[?#].*", "?...", without_user, flags=re.DOTALL)
 
 

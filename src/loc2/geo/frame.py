@@ -70,6 +70,11 @@ def check_lat_lon(latitude_deg: float, longitude_deg: float, what: str) -> None:
         raise InputError(f"{what}: longitude must lie in [-180, 180], got {longitude_deg:g}")
 
 
+def within_half_turn(longitude_deg: float) -> float:
+    """Return a longitude as the same one in [-180, 180]."""
+    return math.remainder(longitude_deg, 360.0)
+
+
 @dataclass(frozen=True)
 class LocalFrame:
     """Ground metres around a point of the WGS84 ellipsoid; up at the origin is true north.

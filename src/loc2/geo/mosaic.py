@@ -11,7 +11,7 @@ import torch
 from loc2.errors import InputError
 from loc2.geo.archives import Bounds
 from loc2.geo.extras import import_geo
-from loc2.geo.frame import LocalFrame, MetricArea
+from loc2.geo.frame import LocalFrame, MetricArea, within_half_turn
 from loc2.geo.raster import RasterImage
 from loc2.geo.source import NoImageryError
 from loc2.geo.tiles import TileImage, TileStore
@@ -48,7 +48,7 @@ class MapSource:
         self.attribution = attribution or "; ".join(said) or None
         self._images, self._bounds = images, bounds
         self._footprints = [_footprint(image) for image in images] if len(images) > 1 else None
-        for image in images[:1]:
+        for image in {image.crs: image for image in reversed(images)}.values():
             _warn_of_datum(image)
 
     def whole(self) -> tuple[LocalFrame, MetricArea]:
@@ -58,11 +58,13 @@ class MapSource:
                 f"{self.name}: covers the world: say where to look (latitude, longitude, radius)"
             )
         west, south, east, north = self._bounds
-        frame = LocalFrame((south + north) / 2, (west + east) / 2)
-        longitudes_deg = np.linspace(west, east, 9)
+        # Bounds that cross the antimeridian reach beyond 180 degrees, to either side.
+        frame = LocalFrame((south + north) / 2, within_half_turn((west + east) / 2))
+        longitudes_deg = [within_half_turn(lon) for lon in np.linspace(west, east, 9)]
         latitudes_deg = np.linspace(south, north, 9)
         edge = [frame.from_lat_lon(lat, lon) for lat in (south, north) for lon in longitudes_deg]
-        edge += [frame.from_lat_lon(lat, lon) for lon in (west, east) for lat in latitudes_deg]
+        sides_deg = longitudes_deg[0], longitudes_deg[-1]
+        edge += [frame.from_lat_lon(lat, lon) for lon in sides_deg for lat in latitudes_deg]
         points = np.array(edge)
         (e0, n0), (e1, n1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return frame, MetricArea((e0 + e1) / 2, (n0 + n1) / 2, e1 - e0, n1 - n0)
@@ -175,17 +177,29 @@ def _footprint(image: MapImage) -> Bounds:
 
 def _warn_of_datum(image: MapImage) -> None:
     """Log when the way from the image's datum to WGS84 is only known to a metre or worse."""
+    accuracy_m = _datum_accuracy_m(image)
+    if 0.0 <= accuracy_m <= _DATUM_WARNING_M:
+        return
+    accuracy = f"accurate to {accuracy_m:.0f} m only" if accuracy_m > 0 else "of unknown accuracy"
+    logger.warning(
+        "%s: the datum shift from %s to WGS84 is %s; PROJ's grid files may do better",
+        image.name,
+        image.crs.name,
+        accuracy,
+    )
+
+
+def _datum_accuracy_m(image: MapImage) -> float:
+    """Return how well the way from an image's middle to WGS84 is known, metres; -1 for unknown."""
     pyproj = import_geo("pyproj")
     transformer = pyproj.Transformer.from_crs(image.crs, "EPSG:4326", always_xy=True)
-    accuracy_m = float(transformer.accuracy)
-    if accuracy_m > _DATUM_WARNING_M:
-        logger.warning(
-            "%s: the datum shift from %s to WGS84 is accurate to %.0f m only; PROJ's grid files "
-            "may do better",
-            image.name,
-            image.crs.name,
-            accuracy_m,
-        )
+    t, u, v = image.transform, image.width_px / 2, image.height_px / 2
+    # Of several operations PROJ chooses one for each point, and tells which only afterwards.
+    transformer.transform(t.a * u + t.b * v + t.c, t.d * u + t.e * v + t.f)
+    try:
+        return float(transformer.get_last_used_operation().accuracy)
+    except pyproj.exceptions.ProjError:  # nothing was to be done
+        return float(transformer.accuracy)
 
 
 def raster_source(

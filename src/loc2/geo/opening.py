@@ -13,7 +13,7 @@ from loc2.errors import InputError
 from loc2.geo.archives import MBTiles, PMTiles
 from loc2.geo.fetch import Fetcher, FetchLimits
 from loc2.geo.mosaic import raster_source, tile_source
-from loc2.geo.raster import RasterImage
+from loc2.geo.raster import RasterImage, is_placed, location_name
 from loc2.geo.source import AerialSource, PlainSource
 from loc2.geo.xyz import DEFAULT_MAX_ZOOM, XYZTiles
 from loc2.inputs.images import load_image
@@ -21,6 +21,9 @@ from loc2.inputs.images import load_image
 logger = logging.getLogger(__name__)
 
 _MAX_WORLD_FILE_BYTES = 4096
+_NORTH_UP = 1e-3
+"""Rotation up to which a world file's image counts as north up, radians."""
+
 _ORDINARY = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 """Formats of pictures that rarely carry georeference themselves."""
 
@@ -91,9 +94,10 @@ def open_aerial(location: str | Path, options: AerialOptions | None = None) -> A
         )
         return tile_source(tiles)
     if re.match(r"(?i)https?://", text):
+        name = location_name(text)
         if options.offline:
-            raise InputError(f"{text}: offline mode fetches nothing; give a local file")
-        return raster_source([_raster(text, options)], text, options.attribution)
+            raise InputError(f"{name}: offline mode fetches nothing; give a local file")
+        return raster_source([_raster(text, options)], name, options.attribution)
     path = Path(location)
     if path.is_dir():
         files = raster_files(path)
@@ -101,7 +105,7 @@ def open_aerial(location: str | Path, options: AerialOptions | None = None) -> A
             raise InputError(f"{path}: holds no raster (.tif, .jp2, .vrt, ...)")
         return raster_source([_raster(f, options) for f in files], text, options.attribution)
     if not path.is_file():
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError(f"{location_name(text)}: no such file or folder")
     if path.suffix.lower() in (".mbtiles", ".pmtiles"):
         archive = MBTiles(path) if path.suffix.lower() == ".mbtiles" else PMTiles(path)
         return tile_source(
@@ -156,10 +160,14 @@ def _is_georeferenced(path: Path, options: AerialOptions) -> bool:
 
 
 def _world_file_resolution(path: Path) -> float | None:
-    """Return metres per pixel of a world file beside an ordinary image, or None without one.
+    """Return metres per pixel of a world file beside an ordinary image.
+
+    None without one, and where GDAL knows the coordinate system that the file is in: its metres
+    may not be those on the ground.
 
     Raises:
-        InputError: the file is damaged, its pixels are not square, or it is in degrees.
+        InputError: the file is damaged, its pixels are not square, it is in degrees, or the
+            image is not north up.
     """
     suffix = path.suffix.lower()
     if suffix not in _ORDINARY:
@@ -167,7 +175,7 @@ def _world_file_resolution(path: Path) -> float | None:
     short = suffix[1] + suffix[-1] + "w"
     candidates = [path.with_suffix(f".{end}") for end in (short, suffix[1:] + "w", "wld")]
     world = next((candidate for candidate in candidates if candidate.is_file()), None)
-    if world is None:
+    if world is None or is_placed(path):
         return None
     try:
         with world.open("rb") as file:
@@ -180,6 +188,10 @@ def _world_file_resolution(path: Path) -> float | None:
         raise InputError(f"{world}: pixels of {across:g} x {down:g} are not square metres")
     if across < 1e-3:
         raise InputError(f"{world}: seems to be in degrees; name its coordinate system")
+    if not (a > 0 > e and max(abs(b), abs(d)) <= _NORTH_UP * across):
+        raise InputError(
+            f"{world}: the image is rotated or mirrored; name its coordinate system (--aerial-crs)"
+        )
     return across
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from loc2.errors import InputError
-from loc2.geo.frame import LocalFrame, MetricArea, check_lat_lon
-from loc2.geo.search import Piece, plan_pieces
+from loc2.geo.frame import LocalFrame, MetricArea, check_lat_lon, within_half_turn
+from loc2.geo.search import Piece, count_pieces, plan_pieces
 from loc2.geo.source import AerialSource
 from loc2.geo.warp import AerialWindow
 from loc2.inputs import load_image
@@ -119,7 +119,7 @@ def _snapped(
     step_deg = snap_m / _DEGREE_M
     latitude = min(max(round(latitude_deg / step_deg) * step_deg, -89.9), 89.9)
     step_deg /= math.cos(math.radians(latitude))
-    longitude = round(longitude_deg / step_deg) * step_deg
+    longitude = within_half_turn(round(longitude_deg / step_deg) * step_deg)
     # Degrees are not everywhere of one length: half a percent for the difference.
     reach_m = radius_m + 0.5025 * snap_m
     return (latitude, longitude), math.ceil(reach_m / snap_m) * snap_m
@@ -239,10 +239,20 @@ def plan_search(
         InputError: something given cannot be used.
     """
     search = search_window(source, priors, around, radius_m, snap_m)
+    whole = search.area
+    longest_m = max(whole.width_m, whole.height_m)
+    own_m, _ = localizer.aerial_input(longest_m)
+    piece_m = longest_m if longest_m <= AT_ONCE * own_m else own_m
+    # Counted before any is made: those of a whole country would fill the memory.
+    count = count_pieces(whole, piece_m)
+    if count > MAX_PIECES:
+        raise InputError(
+            f"{source.name}: {whole.width_m:.0f} m x {whole.height_m:.0f} m would be searched in "
+            f"{count} pieces, more than {MAX_PIECES}; say where to look (--around, --radius)"
+        )
     image = load_image(ground, "ground image")
     if priors.crop is not None:
         image = pad_panorama(image, priors.crop)
-    whole = search.area
     if heading_prior is None:
         heading_prior = _heading_prior(priors, search.frame, whole)
     if position_prior is not None:
@@ -253,14 +263,7 @@ def plan_search(
             north_m=position_prior.north_m + north_m,
         )
     view = localizer.ground_view(image, priors.camera)
-    longest_m = max(whole.width_m, whole.height_m)
-    own_m, _ = localizer.aerial_input(longest_m)
-    pieces = plan_pieces(whole, longest_m if longest_m <= AT_ONCE * own_m else own_m)
-    if len(pieces) > MAX_PIECES:
-        raise InputError(
-            f"{source.name}: {whole.width_m:.0f} m x {whole.height_m:.0f} m would be searched in "
-            f"{len(pieces)} pieces, more than {MAX_PIECES}; say where to look (--around, --radius)"
-        )
+    pieces = plan_pieces(whole, piece_m)
     first = pieces[0].area
     _, input_m = localizer.aerial_input(max(first.width_m, first.height_m), view.is_photo)
     return SearchPlan(

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from loc2.errors import InputError
 from loc2.geo.extras import import_geo
+from loc2.geo.fetch import public_name
 
 if TYPE_CHECKING:
     import pyproj
@@ -43,8 +44,28 @@ _STRETCH_PERCENTILES = (1.0, 99.0)
 
 
 def location_name(location: str) -> str:
-    """Return a file name or address as messages show it, without secrets in a query."""
-    return re.sub(r"\?.*$", "?...", location)
+    """Return a file name as it is, and an address as messages show it: without its secrets."""
+    return public_name(location) if "://" in location else location
+
+
+def is_placed(path: Path) -> bool:
+    """Return whether GDAL knows where on earth a file lies, from itself or files beside it.
+
+    Without the extra, or for a file that GDAL does not read, nothing is known.
+    """
+    try:
+        rasterio = import_geo("rasterio")
+    except InputError:
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            with rasterio.open(path) as dataset:
+                crs = dataset.crs
+                on_earth = crs is not None and (crs.is_projected or crs.is_geographic)
+                return on_earth and not dataset.transform.is_identity
+    except rasterio.errors.RasterioError:
+        return False
 
 
 class RasterImage:
@@ -149,11 +170,10 @@ class RasterImage:
             with dataset, rasterio.Env(**self._options):
                 yield dataset
         except rasterio.errors.RasterioError as error:
-            reason = " ".join(str(error).split()).replace(self._location, self.name)
-            cause = " ".join(str(error.__cause__).split()) if error.__cause__ else ""
-            raise InputError(
-                f"{self.name}: cannot be read as a raster: {cause or reason}"
-            ) from error
+            reason = " ".join((str(error.__cause__ or "") or str(error)).split())
+            for address in (self._location, self._location.removeprefix("/vsicurl/")):
+                reason = reason.replace(address, self.name)
+            raise InputError(f"{self.name}: cannot be read as a raster: {reason}") from error
 
     def _parse_crs(self, given: Any) -> pyproj.CRS:
         if not given:

@@ -83,12 +83,29 @@ def plan_pieces(window: MetricArea, piece_m: float) -> list[Piece]:
     return pieces
 
 
+def count_pieces(window: MetricArea, piece_m: float) -> int:
+    """Return how many pieces :func:`plan_pieces` would make, without making them.
+
+    Args:
+        window: what is searched.
+        piece_m: side of a piece, metres.
+    """
+    return _count(window.width_m, piece_m) * _count(window.height_m, piece_m)
+
+
+def _count(length_m: float, piece_m: float) -> int:
+    """Return how many pieces cover one axis."""
+    if length_m <= piece_m:
+        return 1
+    return 1 + math.ceil((length_m - piece_m) / (piece_m * (1 - OVERLAP)) - 1e-9)
+
+
 def _intervals(length_m: float, piece_m: float) -> list[tuple[float, tuple[float, float], float]]:
     """Return (centre, core, size) along one axis, relative to the middle, ascending."""
     half_m = length_m / 2
-    if length_m <= piece_m:
+    count = _count(length_m, piece_m)
+    if count == 1:
         return [(0.0, (-half_m, half_m), length_m)]
-    count = 1 + math.ceil((length_m - piece_m) / (piece_m * (1 - OVERLAP)) - 1e-9)
     step_m = (length_m - piece_m) / (count - 1)
     centres = [-half_m + piece_m / 2 + i * step_m for i in range(count)]
     borders = [-half_m, *((a + b) / 2 for a, b in itertools.pairwise(centres)), half_m]

@@ -1,8 +1,9 @@
 """Tiles of a server named by a template, with a cache on disk and an offline mode.
 
 No server is built in: the user gives the template and is bound by that server's terms. Only
-answers that decode as a tile enter the cache, written to a temporary file and renamed, so that a
-fault never poisons it; a cached file that does not decode is dropped and fetched again.
+answers that decode as a tile enter the cache, and those that there is none. They are written to a
+temporary file and renamed, so that a fault never poisons it; a cached file that does not decode is
+dropped and fetched again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_MAX_ZOOM = 19
 _CACHE_DAYS = 30.0
 _BAD_BODY_TRIES = 2
+_ABSENT = b"the server has no such tile\n"
+"""Stored for a tile that a server answered not to have, so that offline mode knows it as well."""
 
 
 def default_cache_dir() -> Path:
@@ -53,7 +56,7 @@ class TileCache:
         return self._folder / str(zoom) / str(column) / f"{row}.tile"
 
     def read(self, zoom: int, column: int, row: int, *, any_age: bool) -> bytes | None:
-        """Return a stored tile that is young enough, or None."""
+        """Return what is stored, if it is young enough, or None."""
         path = self.path(zoom, column, row)
         try:
             if not any_age and time.time() - path.stat().st_mtime > self._max_age_s:
@@ -63,7 +66,7 @@ class TileCache:
             return None
 
     def write(self, zoom: int, column: int, row: int, data: bytes) -> None:
-        """Store a tile whole or not at all; a full or read-only disk is only logged."""
+        """Store a tile, or :data:`_ABSENT`, whole or not at all; a full disk is only logged."""
         path = self.path(zoom, column, row)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +143,10 @@ class XYZTiles:
         """
         what = f"{self.name}: tile {zoom}/{column}/{row}"
         stored = self._cache.read(zoom, column, row, any_age=self._offline)
-        if stored is not None:
+        if stored == _ABSENT:
+            if self._offline:
+                return None
+        elif stored is not None:
             try:
                 decode_tile(stored, self.tile_px, what)
             except TileError as error:
@@ -163,8 +169,11 @@ class XYZTiles:
                 if stale is None:
                     raise
                 logger.warning("%s; an older copy from the cache is used", error)
-                return stale
-            if fetched is None or not fetched.body:
+                return None if stale == _ABSENT else stale
+            if fetched is None:
+                self._cache.write(zoom, column, row, _ABSENT)
+                return None
+            if not fetched.body:
                 return None
             try:
                 decode_tile(fetched.body, self.tile_px, what)

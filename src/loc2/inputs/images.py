@@ -21,8 +21,11 @@ ImageLike = str | Path | Image.Image | npt.NDArray[np.generic] | Tensor
 MIN_SIDE_PX = 14
 """Smaller images hold less than one patch of the backbone."""
 
-MAX_PIXELS = 400_000_000
-"""Larger files are refused before they are decoded (1.2 GB as 8-bit RGB)."""
+MAX_PIXELS = 178_956_970
+"""Larger files are refused before they are decoded (0.5 GB as 8-bit RGB): what Pillow opens."""
+
+TOO_MANY_PIXELS = f"more than the {MAX_PIXELS / 1e6:.0f} million pixels allowed"
+"""Why they are refused, for messages."""
 
 _TRANSPARENT = 0.5
 """Grey put behind transparent pixels: neutral for the network, unlike black or white."""
@@ -92,7 +95,7 @@ def _decode_file(path: Path, name: str) -> npt.NDArray[np.float32]:
     except UnidentifiedImageError as error:
         raise InputError(f"{name}: not an image file") from error
     except Image.DecompressionBombError as error:
-        raise InputError(f"{name}: more pixels than can be decoded safely") from error
+        raise InputError(f"{name}: {TOO_MANY_PIXELS}; cut out the part that matters") from error
     except UNREADABLE as error:
         reason = str(error).split("\n", 1)[0]
         raise InputError(f"{name}: cannot be read, damaged or truncated ({reason})") from error
@@ -102,8 +105,7 @@ def _decode(image: Image.Image, name: str) -> npt.NDArray[np.float32]:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InputError(
-            f"{name}: {width}x{height} pixels are more than the {MAX_PIXELS / 1e6:.0f} million "
-            "allowed; cut out the part that matters"
+            f"{name}: {width}x{height}, {TOO_MANY_PIXELS}; cut out the part that matters"
         )
     image = _upright(image)
     if image.mode.startswith("I;16"):

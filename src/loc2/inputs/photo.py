@@ -14,6 +14,7 @@ from loc2.errors import InputError
 from loc2.inputs.exif import BAD_METADATA, exif_metadata
 from loc2.inputs.gpano import xmp_metadata
 from loc2.inputs.heic import is_heif, open_heif
+from loc2.inputs.images import TOO_MANY_PIXELS
 from loc2.inputs.metadata import PanoramaCrop, PhotoMetadata
 from loc2.inputs.priors import merge
 from loc2.inputs.xmp import GPANO, XmpError, read_properties
@@ -82,7 +83,9 @@ def _read(path: Path) -> tuple[tuple[int, int], PhotoMetadata, bytes]:
                     return size, exif_metadata(exif, *size), _packet(xmp)
                 except BAD_METADATA:
                     return size, _DAMAGED, _packet(xmp)
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise InputError(f"ground image {path}: {TOO_MANY_PIXELS}") from error
+    except UnidentifiedImageError as error:
         raise InputError(f"ground image {path}: not an image that can be read") from error
     except BAD_METADATA as error:
         raise InputError(f"ground image {path}: cannot be read ({str(error)[:80]})") from error
