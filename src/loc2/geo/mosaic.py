@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from loc2.errors import InputError
 from loc2.geo.archives import Bounds
@@ -103,8 +104,7 @@ class MapSource:
         for image in images[1:]:
             if bool((rgba[3] >= 1.0 - 1e-4).all()):
                 break
-            below = warp_window(image, frame, area, meters_per_pixel)
-            rgba = torch.where(rgba[3:] >= below[3:], rgba, below)
+            rgba = _over(rgba, warp_window(image, frame, area, meters_per_pixel))
         valid = rgba[3] > 0.5
         if not bool(valid.any()):
             raise self._nothing(frame, area)
@@ -139,6 +139,17 @@ class MapSource:
             ):
                 near.append(image)
         return near
+
+
+def _over(above: Tensor, below: Tensor) -> Tensor:
+    """Lay one (4, H, W) image over another, which fills what is left of each pixel.
+
+    Beside a seam either image has a part of the resampling kernel, and both together all of it.
+    """
+    share = torch.minimum(1.0 - above[3:], below[3:])
+    alpha = above[3:] + share
+    colour = above[:3] * above[3:] + below[:3] * share
+    return torch.cat((colour / alpha.clamp_min(1e-6), alpha))
 
 
 def _footprint(image: MapImage) -> Bounds:
