@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from loc2.errors import InputError, WeightsError
 from loc2.training.cells import Cells
 from loc2.training.distributed import Processes
-from loc2.training.loop import TrainingError, _RunningStatistics
+from loc2.training.loop import TrainingError
+from loc2.training.running import RunningStatistics
 from loc2.training.sampler import StepSampler
 from tests.training_run import InventedSet, make_trainer, small_config
 
@@ -131,7 +132,7 @@ def test_a_step_without_any_pair_keeps_the_running_statistics() -> None:
     layer = torch.nn.BatchNorm1d(3)
     layer(torch.rand(4, 3))
     before = {name: buffer.clone() for name, buffer in layer.named_buffers()}
-    statistics = _RunningStatistics(dict(layer.named_buffers()))
+    statistics = RunningStatistics(dict(layer.named_buffers()))
     statistics.settle(Processes(torch.device("cpu")))
     for name, buffer in layer.named_buffers():
         torch.testing.assert_close(buffer, before[name], rtol=0, atol=0)

@@ -26,6 +26,7 @@ from loc2.training.checkpoint import read_checkpoint, write_checkpoint
 from loc2.training.config import TrainConfig
 from loc2.training.distributed import Processes
 from loc2.training.logs import RunLog
+from loc2.training.running import RunningStatistics
 from loc2.training.sampler import StepSampler
 from loc2.training.sets import CellSet, ImageSet
 from loc2.training.validation import ValidationErrors, summarize_validation
@@ -246,7 +247,7 @@ class Trainer:
         self.objective.train()
         self.optimizer.zero_grad(set_to_none=True)
         sums: dict[str, Tensor] = {}
-        statistics = _RunningStatistics(self._buffers())
+        statistics = RunningStatistics(self._buffers())
         for number, indices in enumerate(micros):
             if number % self.processes.count != self.processes.rank:
                 continue
@@ -421,41 +422,6 @@ class Trainer:
             "training_config": self.config.model_dump_json(),
         }
         (averaged or self.averaged()).save(self.best_path, metadata)
-
-
-class _RunningStatistics:
-    """Makes running statistics (batch normalisation) independent of the order of micro-batches.
-
-    Every micro-batch updates them from the same start, and the step keeps the mean of the results:
-    one update with the mean of the micro-batches' statistics, in one process or in several.
-    """
-
-    def __init__(self, buffers: dict[str, Tensor]) -> None:
-        self.buffers = list(buffers.values())
-        self.start = [b.clone() for b in self.buffers]
-        self.sums = [torch.zeros_like(b, dtype=torch.float64) for b in self.buffers]
-        self.count = 0
-
-    def rewind(self) -> None:
-        for buffer, start in zip(self.buffers, self.start, strict=True):
-            buffer.copy_(start)
-
-    def collect(self) -> None:
-        self.count += 1
-        for total, buffer in zip(self.sums, self.buffers, strict=True):
-            total += buffer
-
-    def settle(self, processes: Processes) -> None:
-        if not self.buffers:
-            return
-        device = self.buffers[0].device  # NCCL adds on GPUs only
-        count = processes.add(torch.tensor(float(self.count), dtype=torch.float64, device=device))
-        if not count:  # no pair of this step could be read
-            self.rewind()
-            return
-        for buffer, total in zip(self.buffers, self.sums, strict=True):
-            mean = processes.add(total) / count
-            buffer.copy_(mean if buffer.is_floating_point() else mean.round())
 
 
 def _identity(config: str) -> dict[str, Any]:
