@@ -120,6 +120,17 @@ def test_only_candidates_are_chosen() -> None:
         fit_confidence(*drawn(30, 0), fitted_on="", candidates=())
 
 
+def test_what_is_no_probability_only_ranks() -> None:
+    rows = [
+        {"group": "a", "position_error_m": m, "heading_error_deg": 1.0, "confidence": 0.5}
+        for m in (1.0, 20.0)
+    ]
+    assert "expected_calibration_error" in calibrate_rows(rows)["all"]
+    ranked = calibrate_rows(rows, probable=False)["all"]
+    assert ranked.keys().isdisjoint({"expected_calibration_error", "reliability"})
+    assert ranked["auroc"] == 0.5
+
+
 def test_places_stay_in_one_fold() -> None:
     """The same sample fifty times is one place: the penalty cannot profit from copies."""
     found, correct, error = drawn(40, 2)

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loc2.errors import InputError
 from loc2.evaluation.cases import results_of
 from loc2.evaluation.compare import Comparison, compare
 from loc2.evaluation.metrics import summarize
+from loc2.localization import INLIER_SHARE, PROBABILITY
 from loc2.report.charts import LIGHT
 from loc2.report.comparison import scatter_chart, warning_lines, write_comparison_report
 from tests.browser import chromium, console_messages, open_page, requested
@@ -110,6 +112,24 @@ def test_what_does_not_match_is_reported() -> None:
     lines = " ".join(warning_lines(comparison, ("a.json", "b.json")))
     for words in ("window m is 60.0 and 40.0", "2 trials are only in a.json", "new", "good_2"):
         assert words in lines
+
+
+def test_samples_that_nobody_could_read_are_nothing_to_compare() -> None:
+    lost = pair_row("lost", failed="gone") | dict.fromkeys(
+        ("true_east_m", "true_north_m", "true_heading_deg")
+    )
+    moved = pair_row("a") | {"true_east_m": 9.0}
+    with pytest.raises(InputError, match="truths of all common ones differ"):
+        compared([pair_row("a"), lost], [moved, lost])
+
+
+def test_what_is_no_probability_has_no_calibration_error() -> None:
+    for meaning, known in ((PROBABILITY, True), (INLIER_SHARE, False)):
+        content = content_of(mixed_rows(), confidence=meaning)
+        comparison = compare(results_of(content), results_of(content))
+        names = {c.name for c in comparison.changes}
+        assert "auroc" in names
+        assert ("expected_calibration_error" in names) == known
 
 
 def test_chart_has_every_trial_in_its_place() -> None:

@@ -224,8 +224,9 @@ def test_results_hold_every_trial_and_count_failures(results: dict[str, object])
     assert len(records) == 6
     assert summary.keys() == {"all", "a", "b"}
     assert summary["all"]["failures"] == summary["b"]["failures"] == 2
-    assert summary["b"]["position_median_m"] == pytest.approx(math.sqrt(2) * 100)  # lost ones only
+    assert summary["b"]["position_median_m"] == pytest.approx(math.sqrt(2) * 40)  # lost ones only
     lost = [r for r in records if r["id"] == "b_lost"]
+    assert [r["worst_position_m"] for r in lost] == [pytest.approx(math.sqrt(2) * 40)] * 2
     assert all("no such file" in r["status"] and r["position_error_m"] is None for r in lost)
     for record in records[:4]:
         assert record["heading_error_deg"] <= 60.01  # the prior of 30 degrees holds

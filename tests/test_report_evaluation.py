@@ -24,7 +24,12 @@ from loc2.frames import Pose
 from loc2.localization import INLIER_SHARE, Localization
 from loc2.report import write_evaluation_report
 from loc2.report.charts import DARK, LIGHT, Chart
-from loc2.report.evaluation import headline, render_evaluation
+from loc2.report.evaluation import (
+    SUMMARY_NAMES,
+    headline,
+    render_evaluation,
+    setting_words,
+)
 from loc2.report.evaluation_charts import evaluation_charts
 from loc2.report.evaluation_confidence import wilson
 from loc2.report.gallery import choose_cases
@@ -80,11 +85,41 @@ def test_cases_know_their_errors(results: Results) -> None:
         ({"pairs": [pair_row("a"), pair_row("b") | {"east_m": "x"}]}, "row 2"),
         ({"pairs": [pair_row("a") | {"confidence": float("nan")}]}, "confidence is not finite"),
         ({"pairs": [pair_row("a") | {"true_east_m": None}]}, "true_east_m"),
+        ({"pairs": [pair_row("a") | {"seed": math.inf}]}, "row 1"),
     ],
 )
 def test_bad_results_are_refused(content: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         results_of(content)
+
+
+def test_every_figure_of_a_summary_has_words() -> None:
+    figures = content_of(mixed_rows())["summary"]["all"]
+    assert figures.keys() - {"interval_95", "guess"} <= SUMMARY_NAMES.keys()
+
+
+def test_the_setting_tells_the_windows_that_were_cut() -> None:
+    def words(asked: float | None, *cut_m: float) -> str:
+        rows = [pair_row(f"{m}") | {"window_m": m} for m in cut_m]
+        return setting_words(results_of(content_of(rows, window_m=asked)))
+
+    assert "window was 36 to 60 m wide (60 m asked for)" in words(60.0, 36.48, 60.0)
+    assert "window was 60 m wide." in words(60.0, 60.0, 60.0)
+    assert "window was 48 m wide." in words(None, 48.2)
+
+
+def test_charts_name_the_limit_of_rough_truths() -> None:
+    known = [pair_row("near", 1.0), pair_row("far", 20.0)]
+    rough = pair_row("rough", 7.0, position_counts=False)
+    for rows, limits in (
+        (known, "right (within 5 m and 10°)"),
+        ([*known, rough], "right (within 5 m or, where the truth is rough, 10 m and 10°)"),
+    ):
+        shown = {c.name: c for c in evaluation_charts(results_of(content_of(rows)))}
+        figure = shown["confidence"].draw(LIGHT)
+        assert limits in legend_texts(figure)
+        lines = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+        assert [line.get_ydata()[0] for line in lines] == ([5.0, 10.0] if rough in rows else [5.0])
 
 
 def test_position_curve_steps_at_the_errors(charts: dict[str, Chart], results: Results) -> None:

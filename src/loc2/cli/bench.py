@@ -17,7 +17,7 @@ from loc2.cli.options import Device, Weights
 from loc2.errors import InputError
 from loc2.inputs.camera_files import combined_camera
 from loc2.localizer import Localizer
-from loc2.outputs import write_json
+from loc2.outputs import output_file, write_json
 from loc2.processor import processor_name
 
 
@@ -46,30 +46,32 @@ def bench(
         spec, height_m = pair.camera_spec(), pair.camera_height_m
     if aerial is None:
         raise InputError("--aerial is missing")
-    localizer = Localizer.from_pretrained(weights, device)
-    runs: list[dict[str, float]] = []
-    for _ in range(repeats + 1):
-        answer = localizer.localize(
-            ground,
-            aerial,
-            camera=spec,
-            meters_per_pixel=meters_per_pixel,
-            camera_height_m=height_m,
-        )
-        runs.append({**answer.timings_s, "total": sum(answer.timings_s.values())})
-    stages = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
-    peak_mb = _peak_mb()
-    machine = f"{processor_name()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    table = Table(title=f"median of {repeats} runs; {machine}")
-    table.add_column("stage")
-    table.add_column("seconds", justify="right")
-    for name, seconds in stages.items():
-        table.add_row(name, f"{seconds:.3f}")
-    table.add_row("peak memory", "unknown" if peak_mb is None else f"{peak_mb:.0f} MB")
-    Console().print(table)
-    if output is not None:
-        peak = None if peak_mb is None else round(peak_mb)
-        write_json(output, {"machine": machine, "median_s": stages, "peak_memory_mb": peak})
+    with output_file(output):
+        localizer = Localizer.from_pretrained(weights, device)
+        runs: list[dict[str, float]] = []
+        for _ in range(repeats + 1):
+            answer = localizer.localize(
+                ground,
+                aerial,
+                camera=spec,
+                meters_per_pixel=meters_per_pixel,
+                camera_height_m=height_m,
+            )
+            runs.append({**answer.timings_s, "total": sum(answer.timings_s.values())})
+        stages = {name: statistics.median(run[name] for run in runs[1:]) for name in runs[0]}
+        peak_mb = _peak_mb()
+        used = torch.get_num_threads()
+        machine = f"{processor_name()}, {used} threads, torch {torch.__version__}"
+        table = Table(title=f"median of {repeats} runs; {machine}")
+        table.add_column("stage")
+        table.add_column("seconds", justify="right")
+        for name, seconds in stages.items():
+            table.add_row(name, f"{seconds:.3f}")
+        table.add_row("peak memory", "unknown" if peak_mb is None else f"{peak_mb:.0f} MB")
+        Console().print(table)
+        if output is not None:
+            peak = None if peak_mb is None else round(peak_mb)
+            write_json(output, {"machine": machine, "median_s": stages, "peak_memory_mb": peak})
 
 
 def _peak_mb() -> float | None:

@@ -93,7 +93,7 @@ def calibration_lines(calibration: dict[str, dict[str, Any]]) -> list[str]:
 
     return [
         f"confidence, {group}: AUROC {plain(c['auroc'])}, expected calibration error "
-        f"{plain(c['expected_calibration_error'])}, wrong among the surest half "
+        f"{plain(c.get('expected_calibration_error'))}, wrong among the surest half "
         f"{plain(c['risk_at_coverage']['50'])} and among all {plain(c['risk_at_coverage']['100'])}"
         f"; truth inside the 90 % radius {plain(c.get('radius_coverage'))}"
         for group, c in calibration.items()
@@ -115,7 +115,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 def summary_table(summary: dict[str, Any]) -> Table:
     """Build a table of figures, one column for each group."""
     table = Table(title=escape("share within limits, medians; [guess: centre, random heading]"))
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for group in summary:
         table.add_column(escape(group), justify="right")
     names = [n for n in summary["all"] if n not in ("guess", "interval_95")]

@@ -28,7 +28,7 @@ from loc2.evaluation.records import (
 )
 from loc2.frames import Pose
 from loc2.hub import sha256_of
-from loc2.localization import Localization
+from loc2.localization import PROBABILITY, Localization
 from loc2.localizer import Localizer
 from loc2.pose.solve import Solver
 from loc2.query import HeadingPrior
@@ -226,7 +226,9 @@ def results_content(
         "config": {**config, **asdict(options)},
         "versions": versions(),
         "summary": summarize_records(records),
-        "calibration": calibrate_rows([r.row() for r in records]),
+        "calibration": calibrate_rows(
+            [r.row() for r in records], config.get("confidence", PROBABILITY) == PROBABILITY
+        ),
         **further_summaries,
         "failures": {r.id: r.failure for r in records if r.failure is not None},
         "samples": [r.row() for r in records],

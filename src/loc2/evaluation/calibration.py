@@ -120,12 +120,14 @@ def calibration_summary(
     *,
     radius_m: Values | None = None,
     position_error_m: Values | None = None,
+    probable: bool = True,
 ) -> dict[str, Any]:
     """Return all of the above as plain numbers for a results file.
 
-    Keys: ``n``, ``wrong``, ``auroc``, ``expected_calibration_error``, ``risk_coverage_area``,
-    ``risk_at_coverage`` (at 50, 70, 80, 90 and 100 %), ``reliability`` and, where radii are given,
-    ``radius_coverage`` and ``radius_median_m``.
+    Keys: ``n``, ``wrong``, ``auroc``, ``risk_coverage_area``, ``risk_at_coverage`` (at 50, 70, 80,
+    90 and 100 %); where the confidence is meant as a probability (``probable``)
+    ``expected_calibration_error`` and ``reliability``; where radii are given ``radius_coverage``
+    and ``radius_median_m``.
     """
     _, right = _checked(confidence, correct)
     curve = risk_coverage(confidence, correct)
@@ -133,21 +135,25 @@ def calibration_summary(
         "n": len(right),
         "wrong": int((~right).sum()),
         "auroc": auroc(confidence, correct),
-        "expected_calibration_error": expected_calibration_error(confidence, correct),
         "risk_coverage_area": curve.area,
         "risk_at_coverage": {
             str(percent): float(curve.risk[max(0, round(percent / 100 * len(right)) - 1)])
             for percent in (50, 70, 80, 90, 100)
         },
-        "reliability": [asdict(row) for row in reliability(confidence, correct)],
     }
+    if probable:
+        error = expected_calibration_error(confidence, correct)
+        rows = [asdict(row) for row in reliability(confidence, correct)]
+        summary |= {"expected_calibration_error": error, "reliability": rows}
     if radius_m is not None and position_error_m is not None:
         summary["radius_coverage"] = radius_coverage(radius_m, position_error_m)
         summary["radius_median_m"] = float(np.median(np.asarray(radius_m, np.float64)))
     return summary
 
 
-def calibrate_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def calibrate_rows(
+    rows: Sequence[Mapping[str, Any]], probable: bool = True
+) -> dict[str, dict[str, Any]]:
     """Judge the confidence of an evaluation's answers.
 
     An answer is right within 5 m and 10 degrees; where the true position is only nominal
@@ -156,6 +162,7 @@ def calibrate_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any
     Args:
         rows: one for each sample: ``group``, ``position_error_m``, ``heading_error_deg``,
             ``confidence`` and ``radius_90_m`` as in results files; None in failed samples.
+        probable: whether the confidence is meant as a probability; else it only ranks answers.
 
     Returns:
         :func:`calibration_summary` for all rows and, where there are several, for each group;
@@ -165,13 +172,13 @@ def calibrate_rows(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any
     if all(row["confidence"] is None for row in rows):
         return {}
     groups = sorted({row["group"] for row in rows} - {"all"})
-    summary = {"all": _calibrate(rows)}
+    summary = {"all": _calibrate(rows, probable)}
     for group in groups if len(groups) > 1 else ():
-        summary[group] = _calibrate([row for row in rows if row["group"] == group])
+        summary[group] = _calibrate([r for r in rows if r["group"] == group], probable)
     return summary
 
 
-def _calibrate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _calibrate(rows: Sequence[Mapping[str, Any]], probable: bool) -> dict[str, Any]:
     confidence = [row["confidence"] or 0.0 for row in rows]
     correct = [
         row["position_error_m"] is not None
@@ -191,6 +198,7 @@ def _calibrate(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         correct,
         radius_m=[row["radius_90_m"] for row in known] if known else None,
         position_error_m=[row["position_error_m"] for row in known] if known else None,
+        probable=probable,
     )
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in summary.items()}
 

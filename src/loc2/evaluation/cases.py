@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,13 @@ RIGHT_M, RIGHT_DEG = 5.0, 10.0
 """An answer is right when both its errors are smaller; confidence is stated for these limits."""
 ROUGH_TRUTH_M = 10.0
 """Limit of the position error where the true position is only roughly known."""
+
+
+def limit_words(cases: Iterable[Case]) -> str:
+    """Say below which errors answers count as right."""
+    rough = any(not case.position_counts for case in cases)
+    also = f" or, where the truth is rough, {ROUGH_TRUTH_M:.0f} m" if rough else ""
+    return f"{RIGHT_M:.0f} m{also} and {RIGHT_DEG:.0f}°"
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Case:
         failure: why there is no answer; None if there is one.
         guess_position_m: error of guessing the middle of the window, metres; None if not known.
         guess_heading_deg: error of guessing a heading at random within what is known, degrees.
+        window_m: side of the aerial window that was cut, metres; None where none is noted.
         row: place in the results file, from zero.
     """
 
@@ -51,6 +59,7 @@ class Case:
     failure: str | None = None
     guess_position_m: float | None = None
     guess_heading_deg: float | None = None
+    window_m: float | None = None
     row: int = 0
 
     @property
@@ -180,7 +189,7 @@ def results_of(content: Any) -> Results:
     for number, row in enumerate(rows):
         try:
             cases.append(_case(row, number))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InputError(f"row {number + 1}: {_fault(error)}") from error
     return Results(config if isinstance(config, dict) else {}, tuple(cases))
 
@@ -206,6 +215,7 @@ def _case(row: Mapping[str, Any], number: int) -> Case:
         confidence=_number(row, "confidence"),
         position_counts=bool(row.get("position_counts", True)),
         worst_position_m=_worst_position_m(row),
+        window_m=_number(row, "window_m"),
         failure=None if ok else str(row.get("failure") or status.removeprefix("failed: ")),
         guess_position_m=_number(row, "guess_position_error_m"),
         guess_heading_deg=_number(row, "guess_heading_error_deg"),

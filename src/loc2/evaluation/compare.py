@@ -159,11 +159,18 @@ def compare(first: Results, second: Results, seed: int = 0) -> Comparison:
     ours, theirs = _by_key(first, "first"), _by_key(second, "second")
     both = [Pairing(ours[key], theirs[key]) for key in ours if key in theirs]
     pairings = [p for p in both if _same_truth(p.first, p.second)]
-    if not pairings:
+    if not any(p.first.truth is not None and p.second.truth is not None for p in pairings):
         why = "the truths of all common ones differ" if both else "no name and seed are in both"
         raise InputError(f"the two results files have no trial in common: {why}")
     return Comparison(
-        changes=tuple(_changes(pairings, first.rated and second.rated, seed)),
+        changes=tuple(
+            _changes(
+                pairings,
+                first.rated and second.rated,
+                first.probable and second.probable,
+                seed,
+            )
+        ),
         pairings=tuple(pairings),
         only_first=tuple(c for key, c in ours.items() if key not in theirs),
         only_second=tuple(c for key, c in theirs.items() if key not in ours),
@@ -188,7 +195,9 @@ def _same_truth(a: Case, b: Case) -> bool:
     return away_m <= SAME_TRUTH_M and turn_deg <= SAME_TRUTH_DEG
 
 
-def _changes(pairings: Sequence[Pairing], rated: bool, seed: int) -> Iterable[Change]:
+def _changes(
+    pairings: Sequence[Pairing], rated: bool, probable: bool, seed: int
+) -> Iterable[Change]:
     sides = [[p.first for p in pairings], [p.second for p in pairings]]
     columns = [columns_of([c.errors() for c in side]) for side in sides]
     confidence = [np.array([c.stated for c in side]) for side in sides]
@@ -200,6 +209,7 @@ def _changes(pairings: Sequence[Pairing], rated: bool, seed: int) -> Iterable[Ch
         if rated:
             claimed, truth = confidence[side][index], right[side][index]
             values["auroc"] = auroc(claimed, truth)
+        if rated and probable:
             values["expected_calibration_error"] = expected_calibration_error(claimed, truth)
         return {k: v for k, v in values.items() if v is not None and not math.isnan(v)}
 

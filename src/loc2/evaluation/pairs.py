@@ -22,9 +22,12 @@ from loc2.evaluation.metrics import Errors, summarize
 from loc2.evaluation.windows import Trial, make_trial
 from loc2.frames import Pose, heading_error_deg
 from loc2.inputs import load_image
-from loc2.localization import Localization
+from loc2.localization import PROBABILITY, Localization
 from loc2.localizer import Localizer
 from loc2.query import HeadingPrior
+
+UNKNOWN_WINDOW_M = 100.0
+"""Side of the window of a sample that cannot be read, where none is asked for."""
 
 MAX_SIGMA_M = 1.5
 """Positions known less well than this do not enter the position median and mean."""
@@ -166,7 +169,7 @@ def evaluate_samples(
         "config": config,
         "pairs": records,
         "summary": summary,
-        "calibration": calibrate_rows(records),
+        "calibration": calibrate_rows(records, localizer.confidence_meaning == PROBABILITY),
     }
 
 
@@ -179,6 +182,7 @@ def _evaluate_one(
         "seed": seed,
         "status": "ok",
         "position_counts": source.position_counts,
+        "worst_position_m": math.sqrt(2) * (protocol.window_m or UNKNOWN_WINDOW_M),
     }
     figures: dict[str, Any] = dict.fromkeys(
         (
@@ -318,6 +322,7 @@ def _truth_record(trial: Trial, name: str, protocol: Protocol, seed: int) -> dic
     )
     return {
         "window_m": trial.window_m,
+        "worst_position_m": math.sqrt(2) * trial.window_m,
         "true_east_m": truth.east_m,
         "true_north_m": truth.north_m,
         "true_heading_deg": truth.heading_deg,
@@ -334,7 +339,7 @@ def _summary(records: list[dict[str, Any]]) -> dict[str, Any]:
                 position_m=r.get(f"{prefix}position_error_m"),
                 heading_deg=r.get(f"{prefix}heading_error_deg"),
                 position_counts=r["position_counts"],
-                worst_position_m=math.sqrt(2) * r.get("window_m", 100.0),
+                worst_position_m=r["worst_position_m"],
             )
             for r in records
         ]

@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from loc2.evaluation.cases import RIGHT_DEG, RIGHT_M
 from loc2.report.figures.style import (
     BLUE,
     GREEN,
@@ -203,8 +202,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def right_wrong(theme: Theme, farther: bool = False) -> list[Line2D]:
-    """Return legend entries for right and wrong answers, and for those beyond the axes."""
+def right_wrong(theme: Theme, limits: str, farther: bool = False) -> list[Line2D]:
+    """Return legend entries for right answers, wrong ones, and those beyond the axes."""
     return [
         Line2D(
             [],
@@ -217,7 +216,7 @@ def right_wrong(theme: Theme, farther: bool = False) -> list[Line2D]:
             label=label,
         )
         for marker, color, label in (
-            ("o", theme.right, f"right (< {RIGHT_M:.0f} m, < {RIGHT_DEG:.0f}°)"),
+            ("o", theme.right, f"right (within {limits})"),
             ("x", theme.wrong, "wrong"),
             *((("^", theme.wrong, "wrong, farther"),) if farther else ()),
         )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 import loc2
-from loc2.evaluation.cases import RIGHT_DEG, RIGHT_M
+from loc2.evaluation.cases import limit_words
 from loc2.evaluation.compare import Change, Comparison, Pairing
 from loc2.outputs import atomic_path
 from loc2.report.charts import Chart, Theme, chart_axes, chart_legend
@@ -134,8 +134,9 @@ def scatter_chart(comparison: Comparison) -> Chart:
     return Chart(
         "errors",
         "Error by error",
-        f"The larger of position and heading error, in units of its limit ({RIGHT_M:.0f} m, "
-        f"{RIGHT_DEG:.0f}°): below 1 is right. Below the diagonal the second is better: {words}.",
+        "The larger of position and heading error, in units of its limit "
+        f"({limit_words([p.first for p in both])}): below 1 is right. Below the diagonal the "
+        f"second is better: {words}.",
         f"Cloud of errors in the first against the second. {words}.",
         partial(_scatter, first, second),
     )

@@ -19,6 +19,7 @@ INDEX_NAME = "index.html"
 SHOWN_FAILURES = 20
 
 SUMMARY_NAMES = {
+    "recall_2m_5deg": "within 2 m and 5°",
     "recall_5m_10deg": "within 5 m and 10°",
     "recall_10m_10deg": "within 10 m and 10°",
     "recall_1m": "within 1 m",
@@ -144,8 +145,15 @@ def setting_words(results: Results) -> str:
         parts.append(
             f"the heading was known to ± {half_width:g}°" if told else "the heading was not known"
         )
-    if config.get("window_m"):
-        parts.append(f"the aerial window was {config['window_m']:g} m wide")
+    cut = [case.window_m for case in results.cases if case.window_m is not None]
+    asked = config.get("window_m")
+    if cut:  # it is smaller where the image is too small for what was asked
+        low, high = f"{min(cut):.0f}", f"{max(cut):.0f}"
+        wide = f"{low} m" if low == high else f"{low} to {high} m"
+        told = "" if asked is None or f"{asked:.0f}" == low else f" ({asked:g} m asked for)"
+        parts.append(f"the aerial window was {wide} wide{told}")
+    elif asked:
+        parts.append(f"the aerial window was {asked:g} m wide")
     if config.get("shift_range_m"):
         parts.append(f"and moved at random by up to {config['shift_range_m']:g} m along each axis")
     weights = config.get("weights")

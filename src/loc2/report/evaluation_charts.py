@@ -11,7 +11,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
-from loc2.evaluation.cases import RIGHT_DEG, RIGHT_M, Case, Results
+from loc2.evaluation.cases import RIGHT_DEG, RIGHT_M, Case, Results, limit_words
 from loc2.evaluation.metrics import FLIP_DEG
 from loc2.evaluation.tables import PublishedRow
 from loc2.report.charts import (
@@ -136,7 +136,7 @@ def _map_chart(cases: Sequence[Case]) -> Chart:
         f"Triangles at the edge are farther away ({beyond} of {len(known)}).",
         f"Map of {len(known)} answers around the true camera: {words}; {beyond} are more than "
         f"{limit:.0f} m off along an axis.",
-        partial(_map, offsets, right, limit),
+        partial(_map, offsets, right, limit, limit_words(known)),
     )
 
 
@@ -146,7 +146,9 @@ def map_limit_m(offsets: Floats) -> float:
     return min(60.0, max(6.0, 2.0 * math.ceil(reach / 2.0)))
 
 
-def _map(offsets: Floats, right: npt.NDArray[np.bool_], limit: float, theme: Theme) -> Figure:
+def _map(
+    offsets: Floats, right: npt.NDArray[np.bool_], limit: float, limits: str, theme: Theme
+) -> Figure:
     axes = chart_axes(theme, "to the right, m", "ahead, m", legend_rows=2, height_in=4.0)
     for radius in (RIGHT_M, _SECOND_RING_M):
         ring = Circle((0, 0), radius, fill=False, edgecolor=theme.muted, linewidth=0.9)
@@ -181,5 +183,5 @@ def _map(offsets: Floats, right: npt.NDArray[np.bool_], limit: float, theme: The
     axes.set_xticks(ticks)
     axes.set_yticks(ticks)
     axes.set_aspect("equal")
-    chart_legend(axes, theme, right_wrong(theme, farther=True))
+    chart_legend(axes, theme, right_wrong(theme, limits, farther=True))
     return figure_of(axes)

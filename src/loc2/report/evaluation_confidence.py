@@ -17,7 +17,7 @@ from loc2.evaluation.calibration import (
     reliability,
     risk_coverage,
 )
-from loc2.evaluation.cases import RIGHT_M, Case
+from loc2.evaluation.cases import RIGHT_M, Case, limit_words
 from loc2.report.charts import (
     MANY_POINTS,
     TEXT_PT,
@@ -88,9 +88,10 @@ def _confidence(cases: Sequence[Case], theme: Theme) -> Figure:
     ticks = [t for t in (0.1, 1.0, 5.0, 20.0, 100.0) if axes.get_ylim()[0] <= t <= top]
     axes.set_yticks(ticks, [f"{t:g}" for t in ticks])
     axes.minorticks_off()
-    axes.axhline(RIGHT_M, color=theme.muted, linewidth=1.1, linestyle="--")
+    for limit_m in sorted({case.limit_m for case in cases} or {RIGHT_M}):
+        axes.axhline(limit_m, color=theme.muted, linewidth=1.1, linestyle="--")
     percent_axis(axes, "x")
-    chart_legend(axes, theme, right_wrong(theme))
+    chart_legend(axes, theme, right_wrong(theme, limit_words(cases)))
     return figure_of(axes)
 
 
