@@ -113,7 +113,7 @@ def test_charts_name_the_limit_of_rough_truths() -> None:
     rough = pair_row("rough", 7.0, position_counts=False)
     for rows, limits in (
         (known, "right (within 5 m and 10°)"),
-        ([*known, rough], "right (within 5 m or, where the truth is rough, 10 m and 10°)"),
+        ([*known, rough], "right (within 5 m, rough truths 10 m, and 10°)"),
     ):
         shown = {c.name: c for c in evaluation_charts(results_of(content_of(rows)))}
         figure = shown["confidence"].draw(LIGHT)
@@ -227,6 +227,7 @@ HARD: dict[str, list[dict[str, Any]]] = {
     "dollar names": [pair_row("$x$", group="$a_b$"), pair_row("y", group="\\frac")],
     "other scripts": [pair_row("a", group="_東京\nx"), pair_row("b", group="_" * 40)],
     "mixed": mixed_rows(),
+    "rough": [pair_row("a", 1.0), pair_row("b", 7.0, position_counts=False)],
 }
 
 

@@ -24,7 +24,7 @@ ROUGH_TRUTH_M = 10.0
 def limit_words(cases: Iterable[Case]) -> str:
     """Say below which errors answers count as right."""
     rough = any(not case.position_counts for case in cases)
-    also = f" or, where the truth is rough, {ROUGH_TRUTH_M:.0f} m" if rough else ""
+    also = f", rough truths {ROUGH_TRUTH_M:.0f} m," if rough else ""
     return f"{RIGHT_M:.0f} m{also} and {RIGHT_DEG:.0f}°"
 
 
