@@ -125,14 +125,18 @@ def test_attention_in_half_precision_is_attention(
     batch: int, length: int, rows: int, amx: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randn(3, batch, 2, length, 64, generator=generator).bfloat16()
+    drawn = torch.randn(3, batch, 2, length, 64, generator=generator).bfloat16().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("loc2.features.dinov2.has_amx", lambda: amx)
         patch.setattr("loc2.features.dinov2._MANY", 0)
         patch.setattr("loc2.features.dinov2._ROWS", rows)
         seen = dinov2._attend_in_half(*drawn)
-    expected = torch.nn.functional.scaled_dot_product_attention(*drawn.double())
-    assert (seen.double() - expected).abs().max() < 0.04
+        (gradient,) = torch.autograd.grad(seen.square().sum(), drawn)
+    exact = drawn.detach().double().requires_grad_()
+    expected = torch.nn.functional.scaled_dot_product_attention(*exact)
+    (expected_gradient,) = torch.autograd.grad(expected.square().sum(), exact)
+    assert (seen - expected).abs().max() < 0.04
+    assert (gradient - expected_gradient).abs().max() < 0.2
 
 
 def test_features_take_the_precision_that_surrounds_them() -> None:

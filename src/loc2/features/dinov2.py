@@ -109,10 +109,14 @@ def _attend_in_half(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         return functional.scaled_dot_product_attention(query, key, value, mask)[:, :, :length]
     # What all keys share adds the same to all scores of a row, which has no say in the answer and
     # would cost the rest its last bits.
-    key = key - key.mean(2, keepdim=True, dtype=torch.float32)
-    key, value = key.transpose(-1, -2).to(query.dtype).contiguous(), value.contiguous()
-    scaled = query * query.shape[-1] ** -0.5
-    return torch.cat([(rows @ key).softmax(-1) @ value for rows in scaled.split(_ROWS, 2)], 2)
+    key = (key - key.mean(2, keepdim=True, dtype=torch.float32)).to(query.dtype)
+    scaled = (query * query.shape[-1] ** -0.5).flatten(0, 1)
+    key, value = key.flatten(0, 1).transpose(1, 2).contiguous(), value.flatten(0, 1)
+    seen = torch.empty_like(scaled)
+    for first in range(0, length, _ROWS):
+        rows = slice(first, first + _ROWS)
+        seen[:, rows] = (scaled[:, rows] @ key).softmax(-1) @ value
+    return seen.reshape(query.shape)
 
 
 class _Mlp(nn.Module):
