@@ -24,6 +24,7 @@ from loc2.depth import DepthMap, DepthModelInfo, load_depth
 from loc2.depth.check import check_depth, find_depth_files
 from loc2.depth.jobs import DepthOptions, find_jobs, make_depth
 from loc2.depth.record import DepthRecord, camera_spec, read_record
+from loc2.depth.registry import make_depth_model
 from loc2.depth.store import write_depth
 from loc2.errors import DatasetNotFoundError, InputError
 from loc2.inputs import CameraSpec
@@ -418,6 +419,16 @@ def test_any_onnx_network_with_a_description(cli: Cli, tmp_path: Path) -> None:
     pano = cli("depth", tmp_path / "a.png", "--model", toml, "--output", tmp_path / "p", "--quiet")
     assert pano.code == 0, pano.err
     assert load_depth(tmp_path / "p" / "a.npz", Equirectangular(128, 64)).kind == "range"
+
+
+def test_a_network_is_loaded_once_while_its_files_stay_as_they_are(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    onnx_graph(tmp_path / "net.onnx", 32, 32)
+    name = str(describe(tmp_path))
+    first = make_depth_model(name, 2.0)
+    assert make_depth_model(name, 1.6) is first
+    os.utime(tmp_path / "net.onnx", ns=(1, 1))
+    assert make_depth_model(name, 2.0) is not first
 
 
 def test_onnx_networks_for_whole_panoramas(cli: Cli, tmp_path: Path) -> None:
