@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 pytest.importorskip("numba")
 pytest.importorskip("shapely")
@@ -34,6 +35,7 @@ from loc2.scenes.styles import STYLES
 from loc2.scenes.textures import TextureLibrary
 from loc2.scenes.vehicles import Garage
 from loc2.scenes.world import World
+from loc2.training.scene_source import SceneSource
 
 SMALL = SceneOptions(ground_width=256, aerial_size=160, meters_per_pixel=(0.4, 0.6))
 SHARED_TEXTURES = Path(__file__).parents[1].parent / "shared" / "textures"
@@ -71,6 +73,48 @@ def test_a_pair_does_not_depend_on_those_made_before(suburb: ScenePair) -> None:
     generate_pair(4, replace(SMALL, styles=("city",)))
     again = generate_pair(5, replace(SMALL, styles=("au-suburb",), cropped_share=0.0))
     assert _digest(again) == _digest(suburb)
+
+
+def _classes_at(pair: ScenePair, points_m: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the orthophoto's classes at points of the world."""
+    assert pair.extras is not None
+    above = pair.extras[1]
+    offset_px = (points_m - above.center) / above.meters_per_pixel
+    middle_px = pair.aerial.shape[0] / 2
+    col, row = np.floor(middle_px + offset_px * [1, -1]).astype(int).T
+    return pair.aerial_classes[row, col]
+
+
+def test_views_of_a_scene_show_one_place_from_elsewhere() -> None:
+    options = replace(SMALL, styles=("au-suburb",), max_offset=0.0, meters_per_pixel=(0.7, 0.7))
+    first, second, third = (generate_pair(5, options, view) for view in range(3))
+    assert _digest(first) == _digest(generate_pair(5, options))
+    places = [tuple(pair.extras[1].center) for pair in (first, second, third) if pair.extras]
+    assert len(set(places)) == 3
+    points_m = np.random.default_rng(0).uniform(-20, 20, (2000, 2)) + np.mean(places[:2], 0)
+    here = _classes_at(first, points_m)
+    # Cars come and go, and roofs and trees lean other ways.
+    assert (here == _classes_at(second, points_m)).mean() > 0.7
+    elsewhere = generate_pair(6, options)
+    assert (here == _classes_at(elsewhere, points_m)).mean() < 0.4
+
+
+def test_a_view_does_not_depend_on_those_made_before() -> None:
+    after = _digest(generate_pair(5, SMALL, 2))
+    generate_pair(5, SMALL, 1)
+    again = _digest(generate_pair(5, SMALL, 2))
+    generate_pair(4, SMALL)  # the place is made anew
+    assert after == again == _digest(generate_pair(5, SMALL, 2))
+
+
+def test_variants_of_a_training_pair_take_its_views_in_turn() -> None:
+    source = SceneSource(5, 1, SMALL, views=2)
+    first, second, third = (source.read(0, variant) for variant in range(3))
+    assert torch.equal(first.ground, third.ground)
+    assert first.ground.shape != second.ground.shape or not torch.equal(first.ground, second.ground)
+    alone = SceneSource(5, 1, SMALL)
+    assert torch.equal(alone.read(0, 1).ground, first.ground)
+    assert alone.fingerprint != source.fingerprint
 
 
 def test_seeds_give_different_road_layouts() -> None:

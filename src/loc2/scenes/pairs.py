@@ -1,6 +1,6 @@
 """Pairs from generated worlds: a ground photo and an orthophoto with exact truth.
 
-``generate_pair(seed, options)`` is a pure function: the same seed, options and textures give the
+``generate_pair(seed, options, view)`` is a pure function: the same arguments and textures give the
 same pair, bit for bit, in any process on one machine.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -143,44 +143,47 @@ class Viewpoint:
     height_m: float
 
 
-def generate_pair(seed: int, options: SceneOptions | None = None) -> ScenePair:
+def generate_pair(seed: int, options: SceneOptions | None = None, view: int = 0) -> ScenePair:
     """Generate a pair.
 
     Args:
-        seed: everything follows from it and the options.
+        seed: everything follows from it, the options and the view.
         options: what to make.
+        view: number of the view of this place: others have other cameras, days and orthophotos.
 
     Raises:
         InputError: the texture folder cannot be used.
     """
     options = options or SceneOptions()
-    library, garage, skies = _shared(options.textures)
-    rng = np.random.default_rng([seed, 100])
-    style = options.styles[int(rng.integers(len(options.styles)))]
-    world = World(seed, STYLES[style], library, garage)
-    view = draw_viewpoint(rng, world)
-    camera = _draw_camera(rng, options, view)
+    _, _, skies = _shared(options.textures)
+    rng, below_rng, above_rng = (
+        np.random.default_rng([seed, k, view] if view else [seed, k]) for k in (100, 101, 102)
+    )
+    of_place = rng if view == 0 else np.random.default_rng([seed, 100])
+    style = options.styles[int(of_place.integers(len(options.styles)))]
+    world = _world(seed, style, options.textures)
+    viewpoint = draw_viewpoint(rng, world)
+    camera = _draw_camera(rng, options, viewpoint)
 
     size = options.aerial_size
     low, high = options.meters_per_pixel
     meters_per_pixel = float(np.exp(rng.uniform(math.log(low), math.log(high))))
     reach = options.max_offset * size * meters_per_pixel
     offset = rng.uniform(-reach, reach, 2)
-    center = view.position - offset
+    center = viewpoint.position - offset
     lean_east, lean_north = (rng.normal(size=2) * 0.12).tolist()
 
-    below_rng, above_rng = np.random.default_rng([seed, 101]), np.random.default_rng([seed, 102])
     day = world.draw_day(below_rng)
-    z = float(world.hills.at(view.position))
+    z = float(world.hills.at(viewpoint.position))
     ground = render_ground(
-        world.mesh(_without_blockers(day, view), view.position, None),
+        world.mesh(_without_blockers(day, viewpoint), viewpoint.position, None),
         camera,
-        [*view.position, z + view.height_m],
-        view.heading_deg,
+        [*viewpoint.position, z + viewpoint.height_m],
+        viewpoint.heading_deg,
         light=draw_light(below_rng, skies, from_above=False),
     )
     ground = _with_ground_classes(ground, world)
-    ground = add_nadir(ground, random_nadir_kind(below_rng, view.height_m), below_rng)
+    ground = add_nadir(ground, random_nadir_kind(below_rng, viewpoint.height_m), below_rng)
 
     above = render_aerial(
         world.mesh(world.draw_day(above_rng), center, (size * meters_per_pixel, meters_per_pixel)),
@@ -208,14 +211,21 @@ def generate_pair(seed: int, options: SceneOptions | None = None) -> ScenePair:
         depth_m=ground.depth_m,
         valid=np.isfinite(ground.range_m),
         classes=ground.classes,
-        camera_height_m=view.height_m,
+        camera_height_m=viewpoint.height_m,
         aerial=aerial_rgb,
         meters_per_pixel=meters_per_pixel,
         aerial_classes=_aerial_classes(above, world),
         visible_from_above=visible,
-        pose=Pose(float(offset[0]), float(offset[1]), wrap_heading_deg(view.heading_deg)),
+        pose=Pose(float(offset[0]), float(offset[1]), wrap_heading_deg(viewpoint.heading_deg)),
         extras=(ground, above),
     )
+
+
+@lru_cache(maxsize=1)
+def _world(seed: int, style: str, textures: Path | None) -> World:
+    """Return a place; the one made last is kept, since its views are asked for in a row."""
+    library, garage, _ = _shared(textures)
+    return World(seed, STYLES[style], library, garage)
 
 
 @cache

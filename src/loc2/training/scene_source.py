@@ -16,8 +16,8 @@ GENERATOR_VERSION = 6
 
 
 @functools.lru_cache(maxsize=1)
-def _generated(seed: int, options: SceneOptions) -> ScenePair:
-    return generate_pair(seed, options)
+def _generated(seed: int, options: SceneOptions, view: int) -> ScenePair:
+    return generate_pair(seed, options, view)
 
 
 class SceneSource:
@@ -27,21 +27,25 @@ class SceneSource:
         first_seed: of the first scene.
         count: number of scenes.
         options: what the scenes are like.
+        views: number of views of each scene; its variants are taken from them in turn.
     """
 
-    def __init__(self, first_seed: int, count: int, options: SceneOptions) -> None:
+    def __init__(self, first_seed: int, count: int, options: SceneOptions, views: int = 1) -> None:
         self.first_seed = first_seed
+        self.views = views
         self.options = options
         self.ids = [f"scene_{first_seed + k:08d}" for k in range(count)]
 
     @property
     def fingerprint(self) -> str:
-        """Seeds and options."""
-        return f"scenes {GENERATOR_VERSION} {self.first_seed} {len(self.ids)} {self.options}"
+        """Seeds, options and views."""
+        views = f" views {self.views}" if self.views > 1 else ""
+        count = len(self.ids)
+        return f"scenes {GENERATOR_VERSION} {self.first_seed} {count} {self.options}{views}"
 
     def read(self, index: int, variant: int) -> TrainingPair:
-        """Generate a scene; its variants are one scene, which is made once."""
-        pair = _generated(self.first_seed + index, self.options)
+        """Generate a view of a scene; variants that share it have it made once."""
+        pair = _generated(self.first_seed + index, self.options, variant % self.views)
         depth = torch.from_numpy(pair.depth_m)
         valid = torch.from_numpy(pair.valid)
         depth = torch.where(valid, depth, torch.zeros_like(depth))
