@@ -300,6 +300,13 @@ def test_scenes(tmp_path: Path) -> None:
     assert _train("scenes", tmp_path / "cached", *finished) == 0
     assert _losses(tmp_path / "cached") == _losses(tmp_path / "whole")
     assert _validated(tmp_path / "cached")
+    depth_alone = ("objective.correspondence=0", "objective.voting=0", "run.validation_pairs=1")
+    assert _train("scenes", tmp_path / "depth", *finished, *depth_alone) == 0
+    assert len(_losses(tmp_path / "depth")) == len(_losses(tmp_path / "whole"))
+    assert _validated(tmp_path / "depth")
+    whole, part = held_out.read(0).tensors(), held_out.read(0, aerial=False).tensors()
+    assert part.pop("aerial").shape == (0, *whole.pop("aerial").shape[1:])
+    assert all(torch.equal(whole[name], part[name]) for name in whole)
 
 
 def test_preparing_only_makes_caches(manifest: Path, tmp_path: Path) -> None:

@@ -325,6 +325,19 @@ class FeatureCache:
         Raises:
             InputError: the shard is damaged.
         """
+        return self.read(index)
+
+    def read(self, index: int, aerial: bool = True) -> Cells:
+        """Read the features and geometry of a sample.
+
+        Args:
+            index: of the sample.
+            aerial: read the aerial features, which are over half of it; none of their channels
+                if False.
+
+        Raises:
+            InputError: the shard is damaged.
+        """
         entry = self.entries[index]
         path = self.paths[entry.shard]
         try:
@@ -333,7 +346,10 @@ class FeatureCache:
                 self._open[entry.shard] = safe_open(path, framework="pt")
             file = self._open[entry.shard]
             names = [n for n in Cells.__dataclass_fields__ if n not in ("ids", "wrap")]
-            tensors = {name: file.get_tensor(f"{entry.number}/{name}") for name in names}
+            whole = [n for n in names if aerial or n != "aerial"]
+            tensors = {name: file.get_tensor(f"{entry.number}/{name}") for name in whole}
+            if not aerial:
+                tensors["aerial"] = file.get_slice(f"{entry.number}/aerial")[:0]
         except (SafetensorError, OSError) as error:
             raise InputError(
                 f"{path}: damaged feature cache; delete this file and build again"

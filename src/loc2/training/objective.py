@@ -72,6 +72,11 @@ class ObjectiveConfig(BaseModel):
     mined_from: int = Field(default=0, ge=0)
     poses: PoseSampling = PoseSampling()
 
+    @property
+    def looks_from_above(self) -> bool:
+        """Whether any loss looks at the aerial image; depth alone does not."""
+        return bool(self.correspondence or self.voting)
+
 
 class Objective(Trainable):
     """Model and learned temperatures; its forward pass is one micro-batch of training.
@@ -126,7 +131,7 @@ class Objective(Trainable):
             scores best.
         """
         generator = torch.Generator().manual_seed(seed)
-        matched = bool(self.config.correspondence or self.config.voting)
+        matched = self.config.looks_from_above
         if not matched:  # depth alone: none of the channels from above is looked at
             cells = replace(cells, aerial=cells.aerial[:, :0])
         if self.reduced_precision:  # from here on: features are most of what is moved about

@@ -163,6 +163,7 @@ def make_sets(
         InputError: a cache was made with another backbone, or there is nothing to train on.
     """
     folder = config.data.cache or output / "cache"
+    aerial = config.method == "published" or config.objective.looks_from_above
 
     def opened(pairs: PairSource, name: str, variants: int) -> CellSet:
         settings = config.cache.model_copy(update={"variants": max(variants, 1)})
@@ -189,10 +190,10 @@ def make_sets(
     if source is None:
         if not extra:
             raise InputError("data: no training pairs; give a source or data.extra_caches")
-        return CachedSet(extra), sets
+        return CachedSet(extra, aerial), sets
     main = opened(source, "train", config.cache.variants)
     if isinstance(main, CachedSet):
-        return CachedSet([*main.caches, *extra]), sets
+        return CachedSet([*main.caches, *extra], aerial), sets
     if extra:
         raise InputError("data.extra_caches: cannot be mixed with images (data.use_cache=false)")
     return main, sets

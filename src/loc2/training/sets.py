@@ -35,10 +35,12 @@ class CachedSet:
 
     Args:
         caches: finished caches made with the same grids.
+        aerial: read the aerial features too.
     """
 
-    def __init__(self, caches: Sequence[FeatureCache]) -> None:
+    def __init__(self, caches: Sequence[FeatureCache], aerial: bool = True) -> None:
         self.caches = caches
+        self.aerial = aerial
         self.where = [(c, i) for c in caches for i in range(len(c))]
 
     def __len__(self) -> int:
@@ -58,7 +60,7 @@ class CachedSet:
     def read(self, index: int, epoch: int) -> Cells:
         """Return a sample, the same in every epoch."""
         cache, at = self.where[index]
-        return cache[at]
+        return cache.read(at, self.aerial)
 
 
 class ImageSet:

@@ -116,7 +116,7 @@ def start_from_features(model: Loc2Model, samples: CellSet, count: int = 48) -> 
     covariance = torch.zeros(dim, dim, dtype=torch.float64)
     for k in range(min(count, len(samples))):
         cells = samples.read(k * len(samples) // min(count, len(samples)), 0)
-        for view in (cells.ground, cells.aerial):
+        for view in filter(len, (cells.ground, cells.aerial)):  # the aerial one may be left out
             maps = view if view.shape[0] == dim else model.features(view[None].float())[0].cpu()
             flat = maps.float().flatten(1)
             centred = functional.normalize(flat - flat.mean(1, keepdim=True), dim=0).double()
