@@ -231,15 +231,16 @@ def ship(output: Path, learned: Sequence[tuple[int, int]]) -> None:
         # The descriptors' network has told depth too, in its last channels: they are left out.
         state[name] = tensor[: len(state[name])] if name.startswith(TOLD) else tensor
     joined.load_state_dict(state)
-    seeds = " and ".join(f"{first}-{first + count - 1}" for first, count in learned)
-    scenes = sum(count for _, count in learned)
+    ranges = [f"{first}-{first + count - 1}" for first, count in learned]
+    scenes = [count for _, count in learned]
     both = metadata | {f"depth_{k}": of_depth[k] for k in ("training_step", "training_config")}
     record = {key: text.replace(f"{output}/", "") for key, text in both.items()} | {
         "name": "default",
         "licence": "Apache-2.0",
         "recipe": "benchmarks/train_default.py",
-        "training_data": f"{scenes} generated scenes in two appearances each "
-        f"(seeds {seeds}), photographic textures of open licences; no real images",
+        "training_data": f"{scenes[0] + scenes[1]} generated scenes in two appearances each "
+        f"(seeds {ranges[0]} and {ranges[1]}), depth from {scenes[2]} others too, in {VIEWS} views "
+        f"each (seeds {ranges[2]}), photographic textures of open licences; no real images",
     }
     save_model(joined.half(), output / "default.safetensors", record, include_backbone=False)
 
