@@ -309,6 +309,17 @@ def test_scenes(tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], part[name]) for name in whole)
 
 
+def test_scenes_in_several_views(tmp_path: Path) -> None:
+    words = ["train", "scenes", "--prepare", "--quiet", "--output", str(tmp_path)]
+    for change in (*SMALL, "data.scenes=1", "data.validation_scenes=0"):
+        words += ["--set", change]
+    assert main([*words, "--set", "cache.variants=2", "--set", "data.scene_views=2"]) == 0
+    first, second = FeatureCache(tmp_path / "cache" / "train")
+    assert first.ids == second.ids
+    # Where the camera stands in its aerial image is drawn anew, and how high it is.
+    assert not torch.equal(first.camera_height_m, second.camera_height_m)
+
+
 def test_preparing_only_makes_caches(manifest: Path, tmp_path: Path) -> None:
     words = ["train", "pairs", "--prepare", "--quiet", "--output", str(tmp_path)]
     for change in (*SMALL, f"data.manifest={manifest}", "cache.variants=2"):

@@ -100,6 +100,7 @@ class DataConfig(BaseModel):
         heading_range_deg: half-width of the benchmarks' random heading, degrees.
         depth_files: read the benchmarks' depth files; level ground is assumed otherwise.
         scenes: number of generated scenes (kind ``scenes``).
+        scene_views: views of each scene to train on, one for each of ``cache.variants`` in turn.
         validation_scenes: number of held-out scenes.
         scenes_seed: first seed of the training scenes.
         validation_seed: first seed of the held-out scenes.
@@ -127,6 +128,7 @@ class DataConfig(BaseModel):
     heading_range_deg: float = Field(default=180.0, ge=0, le=180)
     depth_files: bool = True
     scenes: int = Field(default=1000, ge=0)
+    scene_views: int = Field(default=1, ge=1)
     validation_scenes: int = Field(default=64, ge=0)
     scenes_seed: int = Field(default=1_000_000, ge=0)
     validation_seed: int = Field(default=9_000_000, ge=0)

@@ -96,7 +96,7 @@ def _scenes(config: DataConfig) -> Sources:
         )
 
     seen = tuple(name for name in STYLES if name not in config.held_out_styles)
-    train = SceneSource(config.scenes_seed, config.scenes, options(seen))
+    train = SceneSource(config.scenes_seed, config.scenes, options(seen), config.scene_views)
     held_out: dict[str, PairSource] = {}
     if config.validation_scenes:
         first, count = config.validation_seed, config.validation_scenes
