@@ -2,11 +2,11 @@
 
     python benchmarks/train_default.py --textures DIR --output runs/default
 
-Three runs over the same cached features. Two at once, each with half of the cores: descriptors, and
-a network for depth alone, which learns it better than beside them. Then the latter with backbone
-blocks of its own, whose steps cost five times as much. A GPU is used where there is one. Resumable:
-features are cached in shards, and training goes on from its last checkpoint. The heads alone (the
-backbone ships beside them) are written to OUTPUT/default.safetensors.
+Two runs over cached features, at once, each with half of the cores: descriptors, and a network for
+depth alone, which learns it better than beside them, and from further scenes in three views each:
+it needs no aerial images, which are most of what features cost. A GPU is used where there is one.
+Resumable: features are cached in shards, and training goes on from its last checkpoint. The heads
+alone (the backbone ships beside them) are written to OUTPUT/default.safetensors.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ NEAR = (400_000, 650)
 ANYWHERE = (500_000, 500)
 """First seeds and numbers of scenes. Features know where in an image they are: were the camera
 always near the middle of the aerial image, descriptors would learn that and not what is seen."""
+FOR_DEPTH = (600_000, 1200)
+VIEWS = 3
 FURTHER = 1_000_000
 """How much further on the scenes to train on begin for each step of ``--seed``."""
 DEPTH_DIM = 128
-DEPTH_RANK = 32
 TOLD = "ground_head.net.out."
 
 _LOG = logging.getLogger("train_default")
@@ -60,11 +61,14 @@ def main() -> None:
     textures = arguments.textures
     near = _scenes(textures, (0.09, 0.18), 0.12), _cache(4.0, 60.0)
     anywhere = _scenes(textures, (0.14, 0.21), 0.1), _cache(14.0, 52.0)
-    learned = [(first + arguments.seed * FURTHER, count) for first, count in (NEAR, ANYWHERE)]
+    learned = [
+        (first + arguments.seed * FURTHER, count) for first, count in (NEAR, ANYWHERE, FOR_DEPTH)
+    ]
     ranges = {
-        "validation": (VALIDATION, *anywhere),
-        "train_near": (learned[0], *near),
-        "train_anywhere": (learned[1], *anywhere),
+        "validation": (VALIDATION, 1, *anywhere),
+        "train_near": (learned[0], 1, *near),
+        "train_anywhere": (learned[1], 1, *anywhere),
+        "train_depth": (learned[2], VIEWS, *_for_depth(textures)),
     }
     folders = {name: arguments.output / f"cache_{name}" for name in ranges}
     config = TrainConfig(
@@ -80,7 +84,7 @@ def main() -> None:
         data=DataConfig(
             scenes=0,
             validation_scenes=0,
-            extra_caches=tuple(folders[name] for name in ranges if name != "validation"),
+            extra_caches=(folders["train_near"], folders["train_anywhere"]),
             validation_caches={"scenes": folders["validation"]},
         ),
         augmentation=AugmentConfig(window_cells=34, margin_cells=2),
@@ -102,10 +106,10 @@ def main() -> None:
         ),
     )
     model = build_model(config)[0].to(arguments.device)
-    for name, ((seed, count), options, cache) in ranges.items():
+    for name, ((seed, count), views, options, cache) in ranges.items():
         build_cache(
             model.eval(),
-            SceneSource(seed, count, options),
+            SceneSource(seed, count, options, views),
             folders[name],
             cache,
             lambda done, total, name=name: _LOG.info("%s: %d of %d", name, done, total),
@@ -116,7 +120,9 @@ def main() -> None:
     with ProcessPoolExecutor(2, get_context("spawn"), _start, (threads,)) as pool:
         runs = [
             pool.submit(learn, "descriptors", config, arguments.output, arguments.device),
-            pool.submit(learn_depth, config, arguments.output, arguments.device),
+            pool.submit(
+                learn_depth, config, folders["train_depth"], arguments.output, arguments.device
+            ),
         ]
         for run in runs:
             run.result()
@@ -133,15 +139,11 @@ def learn(name: str, run: TrainConfig, output: Path, device: str) -> Path:
     return output / name / "model.safetensors"
 
 
-def learn_depth(config: TrainConfig, output: Path, device: str) -> None:
-    """Train a network for depth: without backbone blocks of its own, then with them."""
-    alone = for_depth(config, rank=0, epochs=4, learning_rate=1e-3)
-    heads = learn("depth_heads", alone, output, device)
-    # Attention is most of these steps, and over half of a panorama costs a quarter of the whole.
-    narrow = config.augmentation.model_copy(update={"narrow": 0.9})
-    config = config.model_copy(update={"augmentation": narrow})
-    blocks = for_depth(config, rank=DEPTH_RANK, epochs=2, learning_rate=5e-4)
-    learn("depth", start_with(heads, blocks, output / "depth_start.safetensors"), output, device)
+def learn_depth(config: TrainConfig, further: Path, output: Path, device: str) -> None:
+    """Train a network for depth."""
+    caches = (*config.data.extra_caches, further)
+    data = config.data.model_copy(update={"extra_caches": caches})
+    learn("depth", for_depth(config.model_copy(update={"data": data})), output, device)
 
 
 def _start(threads: int) -> None:
@@ -165,6 +167,20 @@ def _scenes(
     )
 
 
+def _for_depth(textures: Path | None) -> tuple[SceneOptions, CacheConfig]:
+    """Return scenes for depth alone, with next to no aerial image."""
+    options = SceneOptions(
+        textures=textures,
+        pinhole_share=0.4,
+        cropped_share=0.3,
+        aerial_size=64,
+        meters_per_pixel=(0.2, 0.2),
+        max_offset=0.0,
+    )
+    augment = ImageAugmentConfig(heading_range_deg=0.0)
+    return options, CacheConfig(variants=VIEWS, shard_size=10, augment=augment)
+
+
 def _cache(shift_range_m: float, window_m: float) -> CacheConfig:
     augment = ImageAugmentConfig(
         heading_range_deg=0.0, shift_range_m=shift_range_m, window_m=window_m
@@ -172,28 +188,17 @@ def _cache(shift_range_m: float, window_m: float) -> CacheConfig:
     return CacheConfig(variants=2, shard_size=10, augment=augment)
 
 
-def for_depth(config: TrainConfig, rank: int, epochs: int, learning_rate: float) -> TrainConfig:
+def for_depth(config: TrainConfig) -> TrainConfig:
     """Return a run that learns depth alone; its last weights count."""
     assert config.model.head is not None
-    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM, "depth_rank": rank})
-    optim = {"epochs": epochs, "learning_rate": learning_rate}
+    head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM})
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"head": head}),
             "objective": ObjectiveConfig(correspondence=0.0, voting=0.0, depth=1.0),
-            "optim": config.optim.model_copy(update=optim),
             "data": config.data.model_copy(update={"validation_caches": {}}),
         }
     )
-
-
-def start_with(learned: Path, run: TrainConfig, path: Path) -> TrainConfig:
-    """Let a run start from what another has learned; what that lacks starts as it would anyway."""
-    if not path.is_file():
-        model, _ = build_model(run)
-        model.load_state_dict(model.state_dict() | load_model(learned)[0].state_dict())
-        save_model(model, path, {}, include_backbone=False)
-    return run.model_copy(update={"weights": path})
 
 
 def ship(output: Path, learned: Sequence[tuple[int, int]]) -> None:

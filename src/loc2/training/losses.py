@@ -153,8 +153,10 @@ def voting_loss(scores: Tensor, sharpness: Tensor | float) -> Tensor:
 def depth_loss(log_ratio: Tensor, true_log_ratio: Tensor, mask: Tensor) -> Tensor:
     """Compare predicted and true range by the relative error, which is what lifting suffers from.
 
-    Beyond twice the true range the error grows with the logarithm of the ratio only, so that single
-    cells beside an edge do not outweigh all others and yet have a gradient.
+    It is the mean of the error relative to the true range and of that relative to the smaller of
+    the two: the former alone is smaller for what is told too near, and what is uncertain would come
+    out nearer than it is. Beyond a factor of two the error grows with the logarithm of the ratio
+    only, so that single cells beside an edge do not outweigh all others and yet have a gradient.
 
     Args:
         log_ratio: (B, h, w) predicted logarithms of range over camera height.
@@ -166,8 +168,10 @@ def depth_loss(log_ratio: Tensor, true_log_ratio: Tensor, mask: Tensor) -> Tenso
     """
     difference = torch.where(mask, log_ratio - true_log_ratio, torch.zeros_like(log_ratio))
     limit = math.log(2.0)
-    near = torch.expm1(difference.clamp_max(limit)).abs()
-    return masked_mean(near + 2 * (difference - limit).clamp_min(0), mask)
+    symmetric = torch.expm1(difference.abs().clamp_max(limit))
+    relative = torch.expm1(difference.clamp_max(limit)).abs()
+    beyond = 2 * (difference - limit).clamp_min(0) + (-difference - limit).clamp_min(0)
+    return masked_mean((symmetric + relative) / 2 + beyond, mask)
 
 
 def validity_loss(logit: Tensor, valid: Tensor) -> Tensor:
