@@ -128,11 +128,17 @@ def test_wrong_poses_are_wrong() -> None:
     assert ((away >= config.near_min_m - 1e-4) | (turn.abs() >= config.near_min_deg - 1e-3)).all()
 
 
-def test_depth_loss_is_the_relative_error_within_the_mask() -> None:
+def test_depth_loss_is_the_mean_of_both_relative_errors_within_the_mask() -> None:
     truth = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(2, 3, 4, dtype=torch.bool)
     mask[:, 0] = False
-    for ratio, expected in ((1.5, 0.5), (0.4, 0.6), (2.0, 1.0), (8.0, 1.0 + 2 * math.log(4))):
+    for ratio, expected in (
+        (1.5, 0.5),
+        (0.8, (0.25 + 0.2) / 2),
+        (0.4, (1.0 + 0.6) / 2 + math.log(1.25)),
+        (2.0, 1.0),
+        (8.0, 1.0 + 2 * math.log(4)),
+    ):
         predicted = truth + math.log(ratio)
         predicted[:, 0] = float("nan")
         loss = depth_loss(predicted, truth, mask)
