@@ -27,7 +27,7 @@ def known() -> None:
 def write_weights(path: Path) -> Path:
     """Write a network that answers in milliseconds, with all parts that those that ship have."""
     torch.manual_seed(5)
-    head = HeadConfig(hidden_dim=16, num_layers=1, descriptor_dim=8, depth_dim=8, depth_rank=2)
+    head = HeadConfig(hidden_dim=16, num_layers=1, descriptor_dim=8, depth_dim=8)
     config = ModelConfig(
         backbone=VARIANT,
         blocks=(0, 1),

@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from loc2.matching import HeadConfig
 from loc2.matching.heads import ColumnAttention, GroundHead
+from loc2.model import Loc2Model, ModelConfig
 
 ROWS, COLS, DIM = 17, 12, 8
 
@@ -106,3 +107,26 @@ def test_dropout_leaves_the_network_for_depth_alone() -> None:
 def test_channels_must_split_into_the_heads() -> None:
     with pytest.raises(ValidationError, match="multiple of column_heads"):
         HeadConfig(hidden_dim=16, column_heads=3)
+
+
+@pytest.mark.parametrize("depth_dim", [0, 8])
+@torch.no_grad()
+def test_depth_told_alone_is_that_told_with_descriptors(depth_dim: int) -> None:
+    torch.manual_seed(0)
+    head = HeadConfig(hidden_dim=16, descriptor_dim=4, column_heads=4, depth_dim=depth_dim)
+    model = Loc2Model(ModelConfig(head=head)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    features = torch.randn(1, model.feature_dim, 4, 6)
+    rays = normalize(torch.randn(1, 3, 4, 6), dim=1)
+    told = model.describe_ground(features, rays, wrap=False).depth
+    alone = model.tell_depth(features, rays, wrap=False)
+    assert told is not None and alone is not None
+    assert torch.equal(told.log_range_ratio, alone.log_range_ratio)
+    assert torch.equal(told.valid_logit, alone.valid_logit)
+
+
+@pytest.mark.parametrize("blocks", [(11, 8), (11, 11), (8, 12), (-1, 11), ()])
+def test_blocks_ascend_and_exist(blocks: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match="blocks"):
+        ModelConfig(blocks=blocks)

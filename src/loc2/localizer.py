@@ -116,11 +116,19 @@ class Localizer:
         """Where the camera is expected without a position prior; see :class:`ModelConfig`."""
         return self.model.config.center_sigma
 
-    @property
-    def default_depth(self) -> str:
-        """What lifts ground cells where nothing else is asked for: ``own`` or ``flat``."""
+    def default_depth(self, photo: bool = False) -> str:
+        """Return what lifts ground cells where nothing else is asked for.
+
+        Args:
+            photo: whether a perspective photo is lifted.
+
+        Returns:
+            ``own``, ``ground`` or ``flat``, as :attr:`ModelConfig.default_depth` says.
+        """
         config = self.model.config
-        return config.default_depth if config.head is not None else "flat"
+        if config.head is None:
+            return "flat"
+        return (config.photo_depth if photo else None) or config.default_depth
 
     def aerial_input(self, longest_m: float, photo: bool = False) -> tuple[float, float]:
         """Return how a window is best shown to the network.
@@ -290,7 +298,8 @@ class Localizer:
             position_prior: (east_m, north_m, radius_m); the position is searched only there. By
                 default see :attr:`center_sigma`; a radius of ``math.inf`` says "anywhere".
             depth: ``default`` (what the weights do best with), ``own`` (their depth head),
-                ``flat`` or another model's name, a depth file, a map or a model.
+                ``ground`` (level ground where that head sees ground), ``flat`` or another
+                model's name, a depth file, a map or a model.
             depth_unit: unit of a depth file.
             depth_kind: kind of a depth file.
             camera_height_m: height of the camera above the ground, metres; 2.5 for panoramas and
@@ -322,7 +331,9 @@ class Localizer:
             prior = place_prior(prior, aerial, self.center_sigma)
         self.describe((ground,), ())
         timings["ground features"] = ground.network_s
-        asked, view = self.default_depth if depth == "default" else depth, ground
+        asked, view = depth, ground
+        if depth == "default":
+            asked = self.default_depth(ground.is_photo)
         with torch.inference_mode():
             found = self._find(
                 ground,

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.errors import InputError, WeightsError
-from loc2.features import VARIANTS, AdaptedBlocks, VisionTransformer, load_vit
+from loc2.features import VARIANTS, VisionTransformer, load_vit
 from loc2.frames import cell_centers_px
 from loc2.matching.heads import (
     CellDepth,
@@ -64,9 +64,11 @@ class ModelConfig(BaseModel):
         center_sigma: standard deviation of the camera's position about the window's centre, along
             each axis, as a share of the window's longer side; what is expected where no position
             prior is given. None expects it anywhere alike.
-        default_depth: what lifts ground cells where nothing else is asked for: the depth head or
-            level ground, whichever measures better with these weights. Without a depth head it is
-            level ground.
+        default_depth: what lifts ground cells where nothing else is asked for: the depth head,
+            level ground where that head sees ground, or all of level ground, whichever measures
+            best with these weights. Without a depth head it is level ground.
+        photo_depth: the same where a perspective photo is looked for; ``default_depth`` if left
+            out.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -89,7 +91,8 @@ class ModelConfig(BaseModel):
     max_range_m: float = 35.0
     vote_temperature: float = Field(default=0.01, gt=0)
     center_sigma: float | None = Field(default=None, gt=0)
-    default_depth: Literal["own", "flat"] = "own"
+    default_depth: Literal["own", "ground", "flat"] = "own"
+    photo_depth: Literal["own", "ground", "flat"] | None = None
 
     @model_validator(mode="after")
     def _blocks_ascend(self) -> Self:
@@ -99,8 +102,6 @@ class ModelConfig(BaseModel):
             raise ValueError(f"blocks: one or more of 0 to {depth - 1:g} expected")
         if any(b <= a for a, b in itertools.pairwise(self.blocks)):
             raise ValueError("blocks must ascend")
-        if self.head is not None and self.head.depth_rank and len(self.blocks) < 2:
-            raise ValueError("depth_rank adapts what lies between two levels of blocks: name both")
         return self
 
 
@@ -177,15 +178,12 @@ class Loc2Model(nn.Module):
         self.backbone = VisionTransformer(VARIANTS[config.backbone])
         self.ground_head: GroundHead | None = None
         self.aerial_head: ResidualConvHead | None = None
-        self.depth_blocks: AdaptedBlocks | None = None
         if config.head is not None:
             dim, head = self.feature_dim, config.head
             self.ground_head = GroundHead(dim, head)
             self.aerial_head = ResidualConvHead(
                 dim, head.descriptor_dim, head, head.descriptor_dim, head.hidden_dim
             )
-            if head.depth_rank:
-                self.depth_blocks = AdaptedBlocks(self.backbone, config.blocks, head.depth_rank)
 
     @property
     def feature_dim(self) -> int:
@@ -309,8 +307,7 @@ class Loc2Model(nn.Module):
         """
         centred = _centre(features)
         if self.ground_head is not None:
-            for_depth = self._depth_features(features)
-            described: GroundDescription = self.ground_head(centred, rays, wrap, for_depth)
+            described: GroundDescription = self.ground_head(centred, rays, wrap)
             return described
         # Without training, a cell counts by its distance on the ground: far cells cover more of
         # it. Measured on real pairs, this beats equal weights.
@@ -332,13 +329,7 @@ class Loc2Model(nn.Module):
         head = self.ground_head
         if head is None or head.depth_net is None:
             return self.describe_ground(features, rays, wrap).depth
-        return head.tell_depth(self._depth_features(features), rays, wrap)
-
-    def _depth_features(self, features: Tensor) -> Tensor:
-        if self.depth_blocks is None:
-            return _centre(features)
-        with self._backbone_precision():
-            return _centre(self.depth_blocks(features, self.backbone))
+        return head.tell_depth(_centre(features), rays, wrap)
 
     def describe_aerial(self, features: Tensor) -> Tensor:
         """Turn (B, C, h, w) aerial features into (B, D, h, w) unit descriptors."""

@@ -10,7 +10,17 @@ from pathlib import Path
 from torch import Tensor
 
 from loc2.cameras import Camera, DepthKind, Equirectangular
-from loc2.depth import DepthMap, DepthModel, DepthUnit, is_depth_model, load_depth, make_depth_model
+from loc2.depth import (
+    HEAD_DEPTHS,
+    DepthMap,
+    DepthModel,
+    DepthUnit,
+    FlatGround,
+    is_depth_model,
+    load_depth,
+    make_depth_model,
+)
+from loc2.depth.own import seen_ground
 from loc2.errors import InputError
 from loc2.inputs import CameraSpec, ImageLike, read_camera_file, resolve_camera
 from loc2.pose.posterior import PosePrior
@@ -229,10 +239,12 @@ def resolve_depth(
     if isinstance(depth, DepthMap):
         return depth
     if isinstance(depth, str):
-        if depth == "own":
+        if depth in HEAD_DEPTHS:
             estimated = own()
             if estimated is None:
-                raise InputError("depth 'own': these weights have no depth head; use 'flat'")
-            return estimated
+                raise InputError(f"depth '{depth}': these weights have no depth head; use 'flat'")
+            if depth == "own":
+                return estimated
+            return seen_ground(estimated, FlatGround(ground.height_m)(ground.image, ground.camera))
         return make_depth_model(depth, ground.height_m, device)(ground.image, ground.camera)
     return depth(ground.image, ground.camera)

@@ -23,7 +23,12 @@ from loc2.depth.own import OwnDepth
 from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth
 from loc2.depth.preview import Sheet
 from loc2.depth.record import head_name
-from loc2.depth.registry import depth_model_info, depth_model_names, make_depth_model
+from loc2.depth.registry import (
+    HEAD_DEPTHS,
+    depth_model_info,
+    depth_model_names,
+    make_depth_model,
+)
 from loc2.depth.store import DepthFormat
 from loc2.depth.tangent import ViewLayout
 from loc2.errors import InputError
@@ -64,8 +69,8 @@ def make(
     model: Annotated[
         str,
         typer.Option(
-            help="default, own, flat, a depth-anything-v2 name ('loc2 depth models'), or the "
-            "description of an ONNX network (.toml)."
+            help="default, own, ground, flat, a depth-anything-v2 name ('loc2 depth models'), or "
+            "the description of an ONNX network (.toml)."
         ),
     ] = "default",
     form: Annotated[
@@ -110,12 +115,12 @@ def make(
     if views not in get_args(ViewLayout):
         raise InputError(f"--views must be one of {', '.join(get_args(ViewLayout))}")
     jobs = find_jobs(inputs, spec, output)
-    named = {"own", "default"} & {model}
+    named = {"default", *HEAD_DEPTHS} & {model}
     localizer = Localizer.from_pretrained(weights, device) if named or mask_head else None
     if localizer is None and weights is not None:
-        raise InputError("--weights: only for --model default or own, and --mask-head")
+        raise InputError("--weights: only for --model default, own or ground, and --mask-head")
     if model == "default" and localizer is not None:
-        model = localizer.default_depth
+        model = localizer.default_depth()
     info = _info(model, localizer)
     options = DepthOptions(
         form=cast("DepthFormat", form),
@@ -149,7 +154,8 @@ def models() -> None:
     """List depth models, what they return and their licences."""
     line = "{:<40} {:<8} {:<6} {}"
     typer.echo(line.format("name", "returns", "kind", "licence of the weights"))
-    typer.echo(line.format("own", "metric", "range", "Apache-2.0"))
+    for name in HEAD_DEPTHS:
+        typer.echo(line.format(name, "metric", "range", "Apache-2.0"))
     for name in depth_model_names():
         info = depth_model_info(name)
         note = " (non-commercial)" if info.non_commercial else ""
@@ -197,18 +203,20 @@ def check(
 
 
 def _info(model: str, localizer: Localizer | None) -> DepthModelInfo:
-    if model != "own" or localizer is None:
+    if model not in HEAD_DEPTHS or localizer is None:
         return depth_model_info(model)
     licence = localizer.metadata.get("licence", "see the weights' metadata")
-    return DepthModelInfo(head_name(localizer.weights), "1", "metric", "range", licence)
+    return DepthModelInfo(head_name(localizer.weights, model), "1", "metric", "range", licence)
 
 
 def _builder(
     model: str, info: DepthModelInfo, localizer: Localizer | None, device: str, layout: ViewLayout
 ) -> tuple[Callable[[float], DepthModel], DepthModelInfo]:
     """Return what builds the model for a camera height, and its facts once it is loaded."""
-    if model == "own" and localizer is not None:
+    if model in HEAD_DEPTHS and localizer is not None:
         network = localizer.model
+        if model == "ground":
+            return lambda height_m: OwnDepth(network, height_m).ground, info
         return lambda height_m: OwnDepth(network, height_m), info
     if model == "flat":
         return lambda height_m: make_depth_model(model, height_m), info

@@ -11,6 +11,7 @@ from loc2.depth.files import DepthUnit, load_depth
 from loc2.depth.flat import FlatGround
 from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth, PerspectiveModel
 from loc2.depth.registry import (
+    HEAD_DEPTHS,
     depth_model_info,
     depth_model_names,
     is_depth_model,
@@ -19,6 +20,7 @@ from loc2.depth.registry import (
 from loc2.depth.relative import inverse_to_depth
 
 __all__ = [
+    "HEAD_DEPTHS",
     "DepthMap",
     "DepthModel",
     "DepthModelInfo",

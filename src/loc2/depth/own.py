@@ -1,8 +1,8 @@
-"""The depth head of loc2's own weights as a depth model, and as a mask of what has depth."""
+"""The depth head of loc2's own weights: as a depth model, as a mask, and to tell the ground."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from loc2.cameras import Camera
 from loc2.depth.base import DepthMap
+from loc2.depth.flat import FlatGround
 from loc2.errors import InputError
 from loc2.matching.heads import CellDepth
 from loc2.model import GroundGrid, Loc2Model
@@ -43,6 +44,28 @@ def spread_head(
     return DepthMap(depth, "range", True, valid, "own", levelled=True, from_head=True)
 
 
+_GROUND_TOLERANCE = 0.3
+"""The head sees ground where its range is within this share of level ground's."""
+_LEAST_GROUND = 0.1
+"""Where it sees less of level ground than this share, it is not asked: too little would be left."""
+
+
+def seen_ground(own: DepthMap, level: DepthMap) -> DepthMap:
+    """Return level ground where the depth head sees ground, and nothing elsewhere.
+
+    What stands on the ground is worth having in the search only if its range is right to better
+    than a tenth, which the head's is not; but it tells well what does not belong to the ground.
+
+    Args:
+        own: depth by the head.
+        level: level ground of the same image and camera height.
+    """
+    likeness = (own.depth / level.depth.clamp_min(1e-6) - 1).abs()
+    seen = level.valid & own.valid & (likeness < _GROUND_TOLERANCE)
+    enough = int(seen.sum()) > _LEAST_GROUND * int(level.valid.sum())
+    return replace(level, valid=seen if enough else level.valid, source="ground")
+
+
 @dataclass(frozen=True)
 class OwnDepth:
     """The depth head of a network.
@@ -62,6 +85,18 @@ class OwnDepth:
             InputError: the weights have no depth head.
         """
         return self._told(image, camera)[1]
+
+    def ground(self, image: Tensor, camera: Camera) -> DepthMap:
+        """Return the level ground that the head sees, see :func:`seen_ground`.
+
+        Args:
+            image: (3, H, W) float32 RGB in [0, 1].
+            camera: the camera of that image.
+
+        Raises:
+            InputError: the weights have no depth head.
+        """
+        return seen_ground(self(image, camera), FlatGround(self.camera_height_m)(image, camera))
 
     def unusable(self, image: Tensor, camera: Camera) -> Tensor:
         """Return a (H, W) mask of what the validity head calls sky or own vehicle.

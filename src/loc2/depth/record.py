@@ -12,12 +12,15 @@ from loc2.cameras import Camera, DepthKind, Equirectangular, Pinhole
 from loc2.errors import InputError
 from loc2.inputs.camera_files import CameraSpec, validation_line
 
-_HEAD = "own ("
 
+def head_name(weights: str, depth: str = "own") -> str:
+    """Return the name of depth by the head of weights, as records state it.
 
-def head_name(weights: str) -> str:
-    """Return the name of the depth head of weights, as records state it."""
-    return f"{_HEAD}{weights})"
+    Args:
+        weights: their name.
+        depth: one of :data:`loc2.depth.HEAD_DEPTHS`.
+    """
+    return f"{depth} ({weights})"
 
 
 class DepthRecord(BaseModel):
@@ -59,8 +62,8 @@ class DepthRecord(BaseModel):
 
     @property
     def from_head(self) -> bool:
-        """Whether a depth head of ours estimated it."""
-        return self.model.startswith(_HEAD)
+        """Whether a depth head of ours estimated the range."""
+        return self.model.startswith(head_name("").removesuffix(")"))
 
 
 def record_path(depth_path: Path) -> Path:

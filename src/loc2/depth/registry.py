@@ -18,6 +18,9 @@ _LOGGER = logging.getLogger(__name__)
 _OURS = "Apache-2.0"
 _DESCRIPTIONS = (".toml", ".json")
 
+HEAD_DEPTHS = ("own", "ground")
+"""Names of what the weights' own depth head tells; :func:`make_depth_model` has no weights."""
+
 
 def depth_model_names() -> list[str]:
     """Return the names that :func:`make_depth_model` knows."""
@@ -50,10 +53,10 @@ def depth_model_info(name: str) -> DepthModelInfo:
         return DepthModelInfo(name, "local", "inverse", "z", "unknown (local folder)")
     if _is_description(name):
         return read_description(Path(name)).info()
+    known = ", ".join(["default", *HEAD_DEPTHS, *depth_model_names()])
     raise InputError(
-        f"depth {name!r}: neither a file nor a known model; known: "
-        f"{', '.join(['default', 'own', *depth_model_names()])}, and the description of an ONNX "
-        "network (.toml)"
+        f"depth {name!r}: neither a file nor a known model; known: {known}, and the description "
+        "of an ONNX network (.toml)"
     )
 
 

@@ -17,7 +17,7 @@ import torch
 
 from loc2 import __version__
 from loc2.data.samples import Sample, SampleSource
-from loc2.depth import DepthMap, depth_model_info
+from loc2.depth import HEAD_DEPTHS, DepthMap, depth_model_info
 from loc2.errors import InputError, Loc2Error
 from loc2.evaluation.calibration import calibrate_rows
 from loc2.evaluation.records import (
@@ -67,7 +67,7 @@ class RunOptions:
             raise InputError(f"limit must be at least 1, got {self.limit}")
         if self.workers < 1:
             raise InputError(f"workers must be at least 1, got {self.workers}")
-        if self.depth not in ("files", "default", "own"):
+        if self.depth not in ("files", "default", *HEAD_DEPTHS):
             depth_model_info(self.depth)
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from loc2.cameras import Camera
 from loc2.data.pairs import Pair
-from loc2.depth import DepthMap, DepthUnit, depth_model_info, load_depth
+from loc2.depth import HEAD_DEPTHS, DepthMap, DepthUnit, depth_model_info, load_depth
 from loc2.errors import InputError, Loc2Error
 from loc2.evaluation.calibration import calibrate_rows
 from loc2.evaluation.metrics import Errors, summarize
@@ -63,7 +63,7 @@ class Protocol:
             raise InputError("seeds must be one or more numbers that are not negative")
         if len(set(self.seeds)) < len(self.seeds):
             raise InputError("seeds must differ: the same trial would count twice")
-        if self.depth not in ("given", "default", "own"):
+        if self.depth not in ("given", "default", *HEAD_DEPTHS):
             depth_model_info(self.depth)
 
 

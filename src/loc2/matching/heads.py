@@ -25,8 +25,6 @@ class HeadConfig(BaseModel):
             lies further down the same column than 3x3 layers see.
         depth_dim: channels of a network of its own for depth, with such an attention before every
             layer; 0 lets the network of the ground descriptors tell depth too.
-        depth_rank: rank of updates of the backbone's last blocks for that network alone (see
-            :class:`loc2.features.AdaptedBlocks`); 0 for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,15 +35,12 @@ class HeadConfig(BaseModel):
     dropout: float = Field(default=0.1, ge=0.0, lt=1.0)
     column_heads: int = Field(default=0, ge=0)
     depth_dim: int = Field(default=0, ge=0)
-    depth_rank: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _divisible(self) -> Self:
         for name in ("hidden_dim", "depth_dim"):
             if self.column_heads and getattr(self, name) % self.column_heads:
                 raise ValueError(f"{name} must be a multiple of column_heads")
-        if self.depth_rank and not self.depth_dim:
-            raise ValueError("depth_rank needs a network of its own for depth (depth_dim)")
         return self
 
 
@@ -217,24 +212,20 @@ class GroundHead(nn.Module):
             )
             self.depth_net.set_projection(torch.zeros(2, 0))
 
-    def forward(
-        self, features: Tensor, rays: Tensor, wrap: bool, depth_features: Tensor | None = None
-    ) -> GroundDescription:
+    def forward(self, features: Tensor, rays: Tensor, wrap: bool) -> GroundDescription:
         """Describe the cells of a ground image.
 
         Args:
             features: (B, C, h, w) backbone features, unit length.
             rays: (B, 3, h, w) unit rays of the cell centres in the local frame.
             wrap: True for a full panorama, whose left and right edges meet.
-            depth_features: (B, C, h, w) for the network for depth; ``features`` if left out.
         """
         out = self.net(torch.cat((features, rays.to(features)), dim=1), wrap)
         dim = self.descriptor_dim
         if self.depth_net is None:
             depth = _beside_level_ground(out[:, dim + 1 :], rays)
         else:
-            shown = features if depth_features is None else depth_features
-            depth = self.tell_depth(shown, rays, wrap)
+            depth = self.tell_depth(features, rays, wrap)
         return GroundDescription(
             descriptors=functional.normalize(out[:, :dim], dim=1),
             weight=functional.softplus(out[:, dim] + 0.5413),  # softplus(0.5413) = 1
@@ -245,7 +236,7 @@ class GroundHead(nn.Module):
         """Tell depth alone, for heads with a network of its own for it.
 
         Args:
-            features: (B, C, h, w) for the network for depth.
+            features: (B, C, h, w) backbone features, unit length.
             rays: (B, 3, h, w) unit rays of the cell centres in the local frame.
             wrap: True for a full panorama.
         """

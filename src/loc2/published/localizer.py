@@ -76,9 +76,9 @@ class PublishedLocalizer(Localizer):
         """The method expects the camera anywhere."""
         return None
 
-    @property
-    def default_depth(self) -> str:
-        """Level ground: the published networks bring no depth of their own."""
+    def default_depth(self, photo: bool = False) -> str:
+        """Return level ground: the published networks bring no depth of their own."""
+        del photo
         return "flat"
 
     def __init__(self, model: PublishedModel, weights: str, metadata: dict[str, str]) -> None:

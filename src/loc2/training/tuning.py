@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from loc2.features import LowRankUpdate, VisionTransformer
+from loc2.features import VisionTransformer
 
 
 class TuningConfig(BaseModel):
@@ -27,6 +28,25 @@ class TuningConfig(BaseModel):
     mode: Literal["frozen", "last_blocks", "adapters", "full"] = "frozen"
     blocks: int = Field(default=2, ge=1)
     rank: int = Field(default=8, ge=1)
+
+
+class LowRankUpdate(nn.Module):
+    """Adds ``up @ down`` to a matrix (Hu et al. 2021); zero to start with.
+
+    Args:
+        rows: of the matrix.
+        cols: of the matrix.
+        rank: of the update.
+    """
+
+    def __init__(self, rows: int, cols: int, rank: int) -> None:
+        super().__init__()
+        self.down = nn.Parameter(torch.randn(rank, cols) / math.sqrt(cols))
+        self.up = nn.Parameter(torch.zeros(rows, rank))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the updated matrix."""
+        return weight + self.up @ self.down
 
 
 def apply_tuning(backbone: VisionTransformer, config: TuningConfig, seed: int) -> None:
