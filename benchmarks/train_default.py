@@ -44,6 +44,7 @@ VIEWS = 3
 FURTHER = 1_000_000
 """How much further on the scenes to train on begin for each step of ``--seed``."""
 DEPTH_DIM = 128
+DEPTH_EPOCHS = 12
 TOLD = "ground_head.net.out."
 
 _LOG = logging.getLogger("train_default")
@@ -80,6 +81,7 @@ def main() -> None:
             photo_aerial_cell_m=1.0,
             center_sigma=0.1,
             default_depth="flat",
+            photo_depth="ground",
         ),
         data=DataConfig(
             scenes=0,
@@ -197,6 +199,7 @@ def for_depth(config: TrainConfig) -> TrainConfig:
             "model": config.model.model_copy(update={"head": head}),
             "objective": ObjectiveConfig(correspondence=0.0, voting=0.0, depth=1.0),
             "data": config.data.model_copy(update={"validation_caches": {}}),
+            "optim": config.optim.model_copy(update={"epochs": DEPTH_EPOCHS}),
         }
     )
 

@@ -70,7 +70,10 @@ def localize(
         float | None,
         typer.Option(help="Radius of the position prior, metres; inf: anywhere alike."),
     ] = None,
-    depth: Annotated[str, typer.Option(help="Depth model's name, or a depth file.")] = "default",
+    depth: Annotated[
+        str,
+        typer.Option(help="default, own, ground, flat, another depth model or a depth file."),
+    ] = "default",
     depth_unit: Annotated[
         str | None, typer.Option(help="Unit of a depth file: m, cm, mm, m/256, relative.")
     ] = None,
