@@ -44,7 +44,7 @@ VIEWS = 3
 FURTHER = 1_000_000
 """How much further on the scenes to train on begin for each step of ``--seed``."""
 DEPTH_DIM = 128
-DEPTH_EPOCHS = 12
+DEPTH_EPOCHS = 9
 TOLD = "ground_head.net.out."
 
 _LOG = logging.getLogger("train_default")

@@ -35,6 +35,7 @@ def write_weights(path: Path) -> Path:
         aerial_cell_m=4.0,
         head=head,
         default_depth="flat",
+        photo_depth="ground",
     )
     model = Loc2Model(config)
     for parameter in model.parameters():  # the class token and the heads' outputs start at zero

@@ -1,6 +1,7 @@
 """The second opinion: modes weighed by points that are lifted in another way."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -74,13 +75,16 @@ def _by_head(view: GroundView) -> DepthMap:
     return DepthMap(flat.depth / 2, "range", True, flat.valid, "own", levelled=True, from_head=True)
 
 
-@pytest.mark.parametrize("asked", ["flat", "own"])
+@pytest.mark.parametrize("asked", ["flat", "ground", "own"])
 def test_it_is_the_evidence_of_the_other_depth(
     asked: str, view: GroundView, aerial: AerialFeatures
 ) -> None:
     answered, other = _flat(view), _by_head(view)
     if asked == "own":
         answered, other = other, answered
+    elif asked == "ground":  # the head has said where the ground is: its range is another thing
+        seen = torch.arange(answered.valid.shape[-1]) % 2 == 0
+        answered = replace(answered, valid=answered.valid & seen, source="ground")
     found = second_opinion(view, answered, aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
     assert found is not None
     cells, _ = ground_cells(view, other, aerial, RANGE_M)

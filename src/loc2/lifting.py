@@ -100,7 +100,7 @@ def second_opinion(
 ) -> SecondOpinion | None:
     """Weigh a posterior's modes by cells that are lifted in another way than for the answer.
 
-    That is by the depth head, or by level ground where the answer rests on the head.
+    That is by the depth head's range, or by level ground where the answer rests on that range.
 
     Args:
         ground: the ground image, described.

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from loc2.cameras import Camera, DepthKind
 from loc2.depth import DepthMap, DepthModel, DepthUnit
-from loc2.depth.own import spread_head
+from loc2.depth.own import head_depth
 from loc2.errors import InputError
 from loc2.found import Found, hypotheses_of, timed
 from loc2.frames import aerial_px_to_m
@@ -112,6 +112,11 @@ class Localizer:
         return "bfloat16" if self.model.reduced_precision else "float32"
 
     @property
+    def tells_depth(self) -> bool:
+        """Whether the weights have a depth head."""
+        return self.model.config.head is not None
+
+    @property
     def center_sigma(self) -> float | None:
         """Where the camera is expected without a position prior; see :class:`ModelConfig`."""
         return self.model.config.center_sigma
@@ -126,7 +131,7 @@ class Localizer:
             ``own``, ``ground`` or ``flat``, as :attr:`ModelConfig.default_depth` says.
         """
         config = self.model.config
-        if config.head is None:
+        if not self.tells_depth:
             return "flat"
         return (config.photo_depth if photo else None) or config.default_depth
 
@@ -339,8 +344,8 @@ class Localizer:
                 ground,
                 aerial,
                 prior,
-                lambda own: resolve_depth(
-                    asked, depth_unit, depth_kind, view, own, str(self.model.device)
+                lambda head: resolve_depth(
+                    asked, depth_unit, depth_kind, view, head, str(self.model.device)
                 ),
                 solver,
                 seed,
@@ -426,7 +431,7 @@ class Localizer:
         ground: GroundView,
         aerial: AerialFeatures,
         prior: PosePrior,
-        resolve_depth: Callable[[Callable[[], DepthMap | None]], DepthMap],
+        resolve_depth: Callable[[Callable[[str], DepthMap]], DepthMap],
         solver: Solver | None,
         seed: int,
         timings: dict[str, float],
@@ -438,20 +443,22 @@ class Localizer:
             aerial: what :meth:`aerial_features` made.
             prior: what is known before matching.
             resolve_depth: gives the depth that was asked for; it is told how to get the network's
-                own, which may be None.
+                own by name.
             solver: what was asked for; None for voting.
             seed: of everything drawn at random.
             timings: seconds for each stage, filled in.
         """
         description, grid = ground.description, ground.grid
         assert description is not None and grid is not None
+        config = self.model.config
+        range_m = (config.min_range_m, config.max_range_m)
         with timed(timings, "depth"):
             depth_map = resolve_depth(
-                lambda: spread_head(description.depth, grid, ground.camera, ground.height_m)
+                lambda name: head_depth(
+                    name, description.depth, grid, ground.camera, ground.height_m, range_m
+                )
             )
         with timed(timings, "matching"):
-            config = self.model.config
-            range_m = (config.min_range_m, config.max_range_m)
             cells, unit_m = ground_cells(ground, depth_map, aerial, range_m)
         height_px, width_px = aerial.image.shape[-2:]
         half_m = (width_px * aerial.meters_per_pixel / 2, height_px * aerial.meters_per_pixel / 2)

@@ -15,12 +15,10 @@ from loc2.depth import (
     DepthMap,
     DepthModel,
     DepthUnit,
-    FlatGround,
     is_depth_model,
     load_depth,
     make_depth_model,
 )
-from loc2.depth.own import seen_ground
 from loc2.errors import InputError
 from loc2.inputs import CameraSpec, ImageLike, read_camera_file, resolve_camera
 from loc2.pose.posterior import PosePrior
@@ -214,7 +212,7 @@ def resolve_depth(
     unit: DepthUnit | None,
     kind: DepthKind | None,
     ground: GroundView,
-    own: Callable[[], DepthMap | None],
+    head: Callable[[str], DepthMap],
     device: str = "cpu",
 ) -> DepthMap:
     """Return the depth that was asked for.
@@ -224,7 +222,7 @@ def resolve_depth(
         unit: of a depth file.
         kind: of a depth file.
         ground: the ground image.
-        own: gives the network's own depth, or None.
+        head: gives the network's own depth, see :func:`loc2.depth.own.head_depth`.
         device: where a depth model that is asked for by name runs.
 
     Raises:
@@ -240,11 +238,6 @@ def resolve_depth(
         return depth
     if isinstance(depth, str):
         if depth in HEAD_DEPTHS:
-            estimated = own()
-            if estimated is None:
-                raise InputError(f"depth '{depth}': these weights have no depth head; use 'flat'")
-            if depth == "own":
-                return estimated
-            return seen_ground(estimated, FlatGround(ground.height_m)(ground.image, ground.camera))
+            return head(depth)
         return make_depth_model(depth, ground.height_m, device)(ground.image, ground.camera)
     return depth(ground.image, ground.camera)

@@ -57,8 +57,9 @@ class Choices:
     depth: Annotated[
         str | None,
         typer.Option(
-            help="files (the data set's own), default (the weights' own), or a depth model's "
-            "name. By default files for imported checkpoints and default for our own weights.",
+            help="files (the data set's own), default (what the weights do best with), or another "
+            "depth by name. By default files for imported checkpoints and default for our own "
+            "weights.",
             show_default=False,
         ),
     ] = None

@@ -19,7 +19,7 @@ from loc2.depth.base import DepthModel
 from loc2.depth.check import check_depth, find_depth_files
 from loc2.depth.jobs import DepthOptions, DepthSummary, find_jobs, make_depth
 from loc2.depth.masks import MaskOptions
-from loc2.depth.own import OwnDepth
+from loc2.depth.own import OwnDepth, no_head
 from loc2.depth.perspective import DepthModelInfo, PerspectiveDepth
 from loc2.depth.preview import Sheet
 from loc2.depth.record import head_name
@@ -121,6 +121,11 @@ def make(
         raise InputError("--weights: only for --model default, own or ground, and --mask-head")
     if model == "default" and localizer is not None:
         model = localizer.default_depth()
+    if localizer is not None and not localizer.tells_depth:
+        if model in HEAD_DEPTHS:
+            no_head(model)
+        if mask_head:
+            raise InputError("--mask-head: these weights have no depth head")
     info = _info(model, localizer)
     options = DepthOptions(
         form=cast("DepthFormat", form),
@@ -215,9 +220,7 @@ def _builder(
     """Return what builds the model for a camera height, and its facts once it is loaded."""
     if model in HEAD_DEPTHS and localizer is not None:
         network = localizer.model
-        if model == "ground":
-            return lambda height_m: OwnDepth(network, height_m).ground, info
-        return lambda height_m: OwnDepth(network, height_m), info
+        return lambda height_m: OwnDepth(network, height_m, model), info
     if model == "flat":
         return lambda height_m: make_depth_model(model, height_m), info
     # Other models do not depend on the height: loaded once, before any image is read.

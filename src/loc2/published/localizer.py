@@ -12,6 +12,7 @@ from torch import Tensor
 
 from loc2.cameras import Camera, Equirectangular
 from loc2.depth import DepthMap
+from loc2.depth.own import no_head
 from loc2.errors import InputError
 from loc2.found import Found, hypotheses_of, timed
 from loc2.frames import aerial_m_to_px
@@ -70,6 +71,11 @@ class PublishedLocalizer(Localizer):
     def precision(self) -> str:
         """Precision that the backbone runs in."""
         return str(self.model.backbone.cls_token.dtype).removeprefix("torch.")
+
+    @property
+    def tells_depth(self) -> bool:
+        """The published networks tell no depth."""
+        return False
 
     @property
     def center_sigma(self) -> None:
@@ -168,7 +174,7 @@ class PublishedLocalizer(Localizer):
         ground: GroundView,
         aerial: AerialFeatures,
         prior: PosePrior,
-        resolve_depth: Callable[[Callable[[], DepthMap | None]], DepthMap],
+        resolve_depth: Callable[[Callable[[str], DepthMap]], DepthMap],
         solver: Solver | None,
         seed: int,
         timings: dict[str, float],
@@ -178,7 +184,7 @@ class PublishedLocalizer(Localizer):
         assert ground.description is not None
         described = ground.description.descriptors
         with timed(timings, "depth"):
-            depth_map = resolve_depth(lambda: None)
+            depth_map = resolve_depth(no_head)
         with timed(timings, "matching"):
             rows, cols = self.model.ground_grid
             limit_m = config.max_depth_m if depth_map.metric else math.inf

@@ -155,8 +155,9 @@ def depth_loss(log_ratio: Tensor, true_log_ratio: Tensor, mask: Tensor) -> Tenso
 
     It is the mean of the error relative to the true range and of that relative to the smaller of
     the two: the former alone is smaller for what is told too near, and what is uncertain would come
-    out nearer than it is. Beyond a factor of two the error grows with the logarithm of the ratio
-    only, so that single cells beside an edge do not outweigh all others and yet have a gradient.
+    out nearer than it is. Beyond a factor of two what is told too far costs the logarithm of the
+    ratio only, and what is told too near hardly more, so that single cells beside an edge do not
+    outweigh all others and yet have a gradient.
 
     Args:
         log_ratio: (B, h, w) predicted logarithms of range over camera height.
