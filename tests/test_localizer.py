@@ -282,12 +282,11 @@ def test_an_older_pytorch_that_does_not_know_the_processor_will_do(
         processor._capabilities.cache_clear()
 
 
-def test_the_confidence_of_the_default_weights_is_fitted(
-    localizer: Localizer, pair_files: PairFiles
-) -> None:
+def test_the_confidence_of_the_default_weights_is_fitted(localizer: Localizer) -> None:
     model = localizer.confidence_model
     assert model.calibrated and "generated scenes" in model.fitted_on
-    answer = localizer.localize(pair_files.ground, pair_files.aerial, meters_per_pixel=0.2)
+    pair = bundled_pair()
+    answer = localizer.localize(pair.ground, pair.aerial, meters_per_pixel=pair.meters_per_pixel)
     assert answer.statistics is not None
     assert answer.statistics.other_evidence > 0  # the depth head was asked, too
     assert answer.timings_s["second opinion"] > 0
