@@ -143,9 +143,7 @@ def learn(name: str, run: TrainConfig, output: Path, device: str) -> Path:
 
 def learn_depth(config: TrainConfig, further: Path, output: Path, device: str) -> None:
     """Train a network for depth."""
-    caches = (*config.data.extra_caches, further)
-    data = config.data.model_copy(update={"extra_caches": caches})
-    learn("depth", for_depth(config.model_copy(update={"data": data})), output, device)
+    learn("depth", for_depth(config, further), output, device)
 
 
 def _start(threads: int) -> None:
@@ -190,15 +188,16 @@ def _cache(shift_range_m: float, window_m: float) -> CacheConfig:
     return CacheConfig(variants=2, shard_size=10, augment=augment)
 
 
-def for_depth(config: TrainConfig) -> TrainConfig:
-    """Return a run that learns depth alone; its last weights count."""
+def for_depth(config: TrainConfig, further: Path) -> TrainConfig:
+    """Return a run that learns depth alone, from a further cache too; its last weights count."""
     assert config.model.head is not None
+    data = {"extra_caches": (*config.data.extra_caches, further), "validation_caches": {}}
     head = config.model.head.model_copy(update={"depth_dim": DEPTH_DIM})
     return config.model_copy(
         update={
             "model": config.model.model_copy(update={"head": head}),
             "objective": ObjectiveConfig(correspondence=0.0, voting=0.0, depth=1.0),
-            "data": config.data.model_copy(update={"validation_caches": {}}),
+            "data": config.data.model_copy(update=data),
             "optim": config.optim.model_copy(update={"epochs": DEPTH_EPOCHS}),
         }
     )

@@ -451,15 +451,14 @@ class Localizer:
         description, grid = ground.description, ground.grid
         assert description is not None and grid is not None
         config = self.model.config
-        range_m = (config.min_range_m, config.max_range_m)
         with timed(timings, "depth"):
             depth_map = resolve_depth(
                 lambda name: head_depth(
-                    name, description.depth, grid, ground.camera, ground.height_m, range_m
+                    name, description.depth, grid, ground.camera, ground.height_m, config.range_m
                 )
             )
         with timed(timings, "matching"):
-            cells, unit_m = ground_cells(ground, depth_map, aerial, range_m)
+            cells, unit_m = ground_cells(ground, depth_map, aerial, config.range_m)
         height_px, width_px = aerial.image.shape[-2:]
         half_m = (width_px * aerial.meters_per_pixel / 2, height_px * aerial.meters_per_pixel / 2)
         with timed(timings, "pose"):
@@ -494,7 +493,7 @@ class Localizer:
         )
         with timed(timings, "second opinion"):
             other = second_opinion(
-                ground, depth_map, aerial, range_m, posterior, config.vote_temperature
+                ground, depth_map, aerial, config.range_m, posterior, config.vote_temperature
             )
         judged_by = statistics(
             posterior,

@@ -94,6 +94,11 @@ class ModelConfig(BaseModel):
     default_depth: Literal["own", "ground", "flat"] = "own"
     photo_depth: Literal["own", "ground", "flat"] | None = None
 
+    @property
+    def range_m(self) -> tuple[float, float]:
+        """Nearest and farthest ground that is matched, metres."""
+        return self.min_range_m, self.max_range_m
+
     @model_validator(mode="after")
     def _blocks_ascend(self) -> Self:
         vit = VARIANTS.get(self.backbone)

@@ -164,6 +164,5 @@ class OwnDepth:
             rays = grid.cell_rays()[None].to(self.model.device)
             features = self.model.features(grid.image[None])
             told = self.model.tell_depth(features, rays, grid.wrap)
-            config = self.model.config
-            range_m = (config.min_range_m, config.max_range_m)
+            range_m = self.model.config.range_m
             return grid, head_depth(self.name, told, grid, camera, self.camera_height_m, range_m)

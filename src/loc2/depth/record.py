@@ -63,7 +63,7 @@ class DepthRecord(BaseModel):
     @property
     def from_head(self) -> bool:
         """Whether a depth head of ours estimated the range."""
-        return self.model.startswith(head_name("").removesuffix(")"))
+        return self.model.startswith("own (")  # as head_name writes it
 
 
 def record_path(depth_path: Path) -> Path:
