@@ -82,6 +82,7 @@ def main() -> None:
             center_sigma=0.1,
             default_depth="flat",
             photo_depth="ground",
+            far_share=0.5,
         ),
         data=DataConfig(
             scenes=0,

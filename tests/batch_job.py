@@ -36,6 +36,7 @@ def write_weights(path: Path) -> Path:
         head=head,
         default_depth="flat",
         photo_depth="ground",
+        far_share=0.5,
     )
     model = Loc2Model(config)
     for parameter in model.parameters():  # the class token and the heads' outputs start at zero

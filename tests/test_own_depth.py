@@ -19,10 +19,14 @@ from loc2.depth.tangent import cut_views, tangent_views
 from loc2.errors import InputError
 from loc2.features import VisionTransformer, VitConfig
 from loc2.inputs import load_image
+from loc2.lifting import ground_cells, other_cells, with_far_cells
 from loc2.model import Loc2Model, ModelConfig, save_model
+from loc2.pose.posterior import PosePrior
 from loc2.published.config import CONFIGS
 from loc2.published.localizer import PublishedLocalizer
 from loc2.published.model import PublishedModel
+from loc2.query import place_prior, scale_prior
+from loc2.solving import posterior_of
 from tests.conftest import CliResult, PairFiles
 
 Cli = Callable[..., CliResult]
@@ -118,6 +122,7 @@ def test_photos_are_lifted_by_the_ground_that_the_head_sees(
     assert ground.settings["depth"] == ground.depth.source == "ground"
     assert default.settings["depth"] == "ground"
     assert default.pose == ground.pose != flat.pose
+    assert default.settings["far_share"] == 0.0
     spots = [{tuple(row) for row in a.cells.ground_px.tolist()} for a in (flat, ground)]
     assert 0.2 * len(spots[0]) < len(spots[1]) < len(spots[0])
     assert spots[1] < spots[0]
@@ -139,6 +144,44 @@ def test_what_photos_are_lifted_with_may_be_left_out() -> None:
     assert default(True, default_depth="own") == "own"
     plain = Localizer(Loc2Model(ModelConfig(head=None, photo_depth="ground")), "plain", {})
     assert plain.default_depth(photo=True) == "flat"
+    config = ModelConfig(head=None, default_depth="flat", far_share=0.5)
+    headless = Localizer(Loc2Model(config), "plain", {})
+    assert headless.default_far_share() == 0.0  # nothing could lift them
+    with pytest.raises(ValueError, match="far_share: own depth is what"):
+        ModelConfig(default_depth="own", far_share=0.5)
+
+
+def test_far_cells_vote_where_nothing_else_is_asked_for(localizer: Localizer) -> None:
+    share = localizer.model.config.far_share
+    assert share > 0
+    ground = localizer.ground_view(PAIR.ground)
+    aerial = localizer.aerial_features(PAIR.aerial, PAIR.meters_per_pixel)
+    default = localizer.localize(ground, aerial)
+    flat = localizer.localize(ground, aerial, depth="flat")
+    assert default.settings["far_share"] == share and flat.settings["far_share"] == 0.0
+    assert default.settings["depth"] == flat.settings["depth"] == "flat"
+    # What is shown is lifted once.
+    assert torch.equal(default.cells.ground_px, flat.cells.ground_px)
+
+    cells, unit_m = ground_cells(ground, flat.depth, aerial, RANGE_M)
+    other = other_cells(ground, flat.depth, aerial, RANGE_M)
+    assert other is not None
+    prior, scale = scale_prior(
+        place_prior(PosePrior(), aerial, localizer.center_sigma), levelled=True
+    )
+    for answer, voting in ((flat, cells), (default, with_far_cells(cells, other, share)[0])):
+        posterior = posterior_of(
+            voting, aerial, unit_m, half_size_m=aerial.half_size_m, solver="voting", scale=scale,
+            prior=prior, temperature=localizer.model.config.vote_temperature, seed=0,
+        )  # fmt: skip
+        assert answer.log_evidence == pytest.approx(posterior.log_evidence, abs=1e-3)
+    assert default.log_evidence != pytest.approx(flat.log_evidence, abs=1.0)
+
+    by_voting = localizer.localize(ground, aerial, solver="voting")
+    assert by_voting.pose == default.pose
+    solved = localizer.localize(ground, aerial, solver="procrustes")
+    assert solved.settings["far_share"] == 0.0
+    assert solved.pose == localizer.localize(ground, aerial, solver="procrustes", depth="flat").pose
 
 
 def test_depth_files_of_the_ground(

@@ -9,7 +9,14 @@ import torch
 from loc2.cameras import Equirectangular
 from loc2.depth import DepthMap, FlatGround
 from loc2.frames import Pose
-from loc2.lifting import ground_cells, second_opinion
+from loc2.lifting import (
+    OtherCells,
+    ground_cells,
+    other_cells,
+    second_opinion,
+    with_far_cells,
+)
+from loc2.localization import GroundCells
 from loc2.matching import CellDepth, GroundDescription
 from loc2.model import Loc2Model, ModelConfig
 from loc2.pose.confidence import NAMES, SecondOpinion, statistics
@@ -85,8 +92,9 @@ def test_it_is_the_evidence_of_the_other_depth(
     elif asked == "ground":  # the head has said where the ground is: its range is another thing
         seen = torch.arange(answered.valid.shape[-1]) % 2 == 0
         answered = replace(answered, valid=answered.valid & seen, source="ground")
-    found = second_opinion(view, answered, aerial, RANGE_M, _posterior(POSES), TEMPERATURE)
-    assert found is not None
+    lifted = other_cells(view, answered, aerial, RANGE_M)
+    assert lifted is not None
+    found = second_opinion(lifted, _posterior(POSES), TEMPERATURE)
     cells, _ = ground_cells(view, other, aerial, RANGE_M)
     distance = cells.bev.norm(dim=1)
     far = distance > 1.001 * distance.median()
@@ -111,12 +119,55 @@ def test_without_a_depth_head_there_is_no_other_way(
     headless.description = GroundDescription(
         view.description.descriptors, view.description.weight, None
     )
-    assert second_opinion(headless, _flat(view), aerial, RANGE_M, _posterior(POSES), 1.0) is None
+    assert other_cells(headless, _flat(view), aerial, RANGE_M) is None
 
 
 def test_nothing_lifted_is_no_opinion(view: GroundView, aerial: AerialFeatures) -> None:
-    found = second_opinion(view, _flat(view), aerial, (500.0, 600.0), _posterior(POSES), 1.0)
-    assert found is None
+    assert other_cells(view, _flat(view), aerial, (500.0, 600.0)) is None
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_far_cells_vote_with_their_share(
+    share: float, view: GroundView, aerial: AerialFeatures
+) -> None:
+    cells, _ = ground_cells(view, _flat(view), aerial, RANGE_M)
+    other = other_cells(view, _flat(view), aerial, RANGE_M)
+    assert other is not None
+    joined, used = with_far_cells(cells, other, share)
+    assert used == share
+    count = len(cells.weight)
+    far_m = joined.bev[count:].norm(dim=1)
+    by_head, _ = ground_cells(view, _by_head(view), aerial, RANGE_M)
+    distances_m = by_head.bev.norm(dim=1).sort().values
+    torch.testing.assert_close(far_m.sort().values, distances_m[-len(far_m) :])
+    assert 0.2 < len(far_m) / len(distances_m) <= 0.5
+    poses = torch.tensor([[*p, 1.0] for p in POSES])
+
+    def score(cells: GroundCells, weight: torch.Tensor) -> torch.Tensor:
+        return DenseEvidence(
+            cells.evidence, cells.bev, cell_size_m=2.0, weights=weight, temperature=TEMPERATURE
+        ).score(poses)
+
+    far = other.cells.weight * other.far
+    expected = score(cells, cells.weight) + share * score(other.cells, far / far.sum())
+    torch.testing.assert_close(
+        score(joined, joined.weight), expected / (1 + share), atol=1e-3, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("left", [0, 1, 3])
+def test_no_few_far_cells_decide(left: int, view: GroundView, aerial: AerialFeatures) -> None:
+    cells, _ = ground_cells(view, _flat(view), aerial, RANGE_M)
+    other = other_cells(view, _flat(view), aerial, RANGE_M)
+    assert other is not None
+    few = OtherCells(other.cells, other.far & (other.far.cumsum(0) <= left))
+    joined, share = with_far_cells(cells, few, 0.5)
+    count = len(cells.weight)
+    assert len(joined.weight) == count + left
+    assert joined.weight.sum() == pytest.approx(1.0, abs=1e-5)
+    assert share == pytest.approx(2 * left / count)
+    assert joined.weight[count:].sum() == pytest.approx(share / (1 + share), abs=1e-5)
+    torch.testing.assert_close(joined.weight[:count], cells.weight / (1 + share))
 
 
 def test_its_numbers_are_leads_of_the_first_mode() -> None:

@@ -27,6 +27,7 @@ class Found:
         confidence: see :class:`loc2.localization.Localization`.
         statistics: of the posterior and the matches, by which answers are judged.
         prior: what was known before matching, of the depth's scale too.
+        far_share: what far cells weighed in the vote beside ``cells``, lifted by the depth head.
     """
 
     posterior: PosePosterior
@@ -38,6 +39,7 @@ class Found:
     confidence: float
     statistics: Statistics
     prior: PosePrior
+    far_share: float = 0.0
 
 
 def hypotheses_of(modes: Sequence[PoseMode], unit_m: float) -> tuple[Hypothesis, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -90,28 +90,35 @@ def _compared(
     )
 
 
-def second_opinion(
+@dataclass(frozen=True)
+class OtherCells:
+    """Ground cells lifted in another way than the answer asks for.
+
+    Attributes:
+        cells: the cells, in metres.
+        far: (G,) bool, the farther half of them.
+    """
+
+    cells: GroundCells
+    far: Tensor
+
+
+def other_cells(
     ground: GroundView,
     depth_map: DepthMap,
     aerial: AerialFeatures,
     range_m: tuple[float, float],
-    posterior: PosePosterior,
-    temperature: float,
-) -> SecondOpinion | None:
-    """Weigh a posterior's modes by cells that are lifted in another way than for the answer.
-
-    That is by the depth head's range, or by level ground where the answer rests on that range.
+) -> OtherCells | None:
+    """Lift the ground cells by the depth head's range, or by level ground where it was asked for.
 
     Args:
         ground: the ground image, described.
-        depth_map: the depth that the answer rests on.
+        depth_map: the depth that was asked for.
         aerial: the aerial image.
         range_m: nearest and farthest ground that takes part, metres.
-        posterior: whose modes are weighed.
-        temperature: divides the evidence.
 
     Returns:
-        The evidence for each mode; None where there is no other way, or it lifts no cell.
+        The cells; None where there is no other way, or it lifts none.
     """
     description, grid = ground.description, ground.grid
     assert description is not None and grid is not None
@@ -128,16 +135,58 @@ def second_opinion(
     cells = _compared(ground, points.reshape(-1, 3), valid.flatten(), 1.0, aerial, range_m)
     if cells is None:
         return None
-    poses = torch.tensor([astuple(mode.pose) for mode in posterior.modes])
-    found = evidence_under(cells.evidence, cells.bev, poses, cells.half_size_m) / temperature
     distance_m = cells.bev.norm(dim=1)
     # A row of level ground lies at one distance, up to rounding: it is not to be split by that.
-    far = distance_m > 1.001 * distance_m.median()
+    return OtherCells(cells, distance_m > 1.001 * distance_m.median())
+
+
+def with_far_cells(
+    cells: GroundCells, other: OtherCells, share: float
+) -> tuple[GroundCells, float]:
+    """Let the far cells of another way of lifting vote too.
+
+    Args:
+        cells: lifted as was asked for, in metres.
+        other: lifted in another way.
+        share: what the far ones weigh together, beside ``cells``, which weigh 1.
+
+    Returns:
+        All of them, whose weights sum to 1, and the share that was used: less where the far ones
+        are so few that one would count for more than two of the others on average, 0 for none.
+    """
+    far = other.far
+    weight = other.cells.weight[far]
+    share = min(share, 2.0 * len(weight) / len(cells.weight))
+    weight = share * weight / weight.sum().clamp_min(1e-9)
+    joined = replace(
+        cells,
+        ground_px=torch.cat((cells.ground_px, other.cells.ground_px[far])),
+        bev=torch.cat((cells.bev, other.cells.bev[far])),
+        weight=torch.cat((cells.weight, weight)) / (1.0 + weight.sum()),
+        evidence=torch.cat((cells.evidence, other.cells.evidence[far])),
+    )
+    return joined, share
+
+
+def second_opinion(
+    other: OtherCells, posterior: PosePosterior, temperature: float
+) -> SecondOpinion:
+    """Weigh a posterior's modes by cells that are lifted in another way.
+
+    Args:
+        other: these cells.
+        posterior: whose modes are weighed.
+        temperature: divides the evidence.
+    """
+    cells = other.cells
+    poses = torch.tensor([astuple(mode.pose) for mode in posterior.modes])
+    found = evidence_under(cells.evidence, cells.bev, poses, cells.half_size_m) / temperature
 
     def mean(weight: Tensor) -> Tensor:
         return (weight / weight.sum().clamp_min(1e-9)) @ found
 
-    return SecondOpinion(mean(cells.weight), mean(cells.weight * far), mean(cells.weight * ~far))
+    far, weight = other.far, cells.weight
+    return SecondOpinion(mean(weight), mean(weight * far), mean(weight * ~far))
 
 
 def heatmap_of(posterior: PosePosterior, cells: GroundCells) -> Heatmap:

@@ -58,10 +58,13 @@ class Matches:
 class GroundCells:
     """All cells of the ground image that took part, and their evidence over the aerial window.
 
+    Where ``far_share`` in an answer's settings is not 0, the farther half of what the depth head
+    sees voted too, at the range that it tells; these are not among them.
+
     Attributes:
         ground_px: (G, 2) pixels (u, v) of the cell centres in the ground image.
         bev: (G, 2) lifted points (right, forward), units of depth.
-        weight: (G,) weight in the vote, summing to 1.
+        weight: (G,) weight in the vote, one beside the other, summing to 1.
         evidence: (G, h, w) similarity above average; row 0 is the top of the image.
         cell_size_m: side of an aerial cell, metres; the grid is centred on the aerial image.
         temperature: evidence over temperature is the log-probability of a cell, up to a constant
@@ -109,7 +112,7 @@ class Localization:
             error under 10 degrees.
         hypotheses: modes, most massive first; the first is ``pose``'s.
         matches: point matches with inlier flags.
-        cells: everything that voted.
+        cells: the ground cells that voted.
         heatmap: marginals of the posterior.
         depth: depth map used for lifting.
         camera: camera of the ground image.

@@ -16,18 +16,22 @@ from loc2.depth import DepthMap, DepthModel, DepthUnit
 from loc2.depth.own import head_depth
 from loc2.errors import InputError
 from loc2.found import Found, hypotheses_of, timed
-from loc2.frames import aerial_px_to_m
 from loc2.inputs import CameraSpec, ImageLike, load_image
-from loc2.lifting import ground_cells, heatmap_of, second_opinion
+from loc2.lifting import (
+    ground_cells,
+    heatmap_of,
+    other_cells,
+    second_opinion,
+    with_far_cells,
+)
 from loc2.localization import PROBABILITY, Localization
 from loc2.many import localize_many
 from loc2.matching import GroundDescription
-from loc2.matching.explain import INLIER_M, explaining_matches, likeliest_cells
+from loc2.matching.explain import explaining_matches
 from loc2.model import Loc2Model, load_model, named_device, packaged_weights, runs_bfloat16_fast
 from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, statistics
 from loc2.pose.posterior import PosePrior
-from loc2.pose.solve import MatchList, Solver, solve
-from loc2.pose.voting import vote
+from loc2.pose.solve import Solver
 from loc2.published.model import FORMAT as PUBLISHED_FORMAT
 from loc2.published.model import read_metadata
 from loc2.query import (
@@ -41,6 +45,7 @@ from loc2.query import (
     resolve_depth,
     scale_prior,
 )
+from loc2.solving import posterior_of
 from loc2.views import (
     AerialFeatures,
     AerialView,
@@ -134,6 +139,19 @@ class Localizer:
         if not self.tells_depth:
             return "flat"
         return (config.photo_depth if photo else None) or config.default_depth
+
+    def default_far_share(self, photo: bool = False) -> float:
+        """Return how much far cells weigh in the vote where nothing else is asked for.
+
+        They are lifted by the depth head, besides what :meth:`default_depth` lifts.
+
+        Args:
+            photo: whether a perspective photo is lifted.
+
+        Returns:
+            Their weight beside that of all others, as :attr:`ModelConfig.far_share` says.
+        """
+        return 0.0 if photo or not self.tells_depth else self.model.config.far_share
 
     def aerial_input(self, longest_m: float, photo: bool = False) -> tuple[float, float]:
         """Return how a window is best shown to the network.
@@ -336,9 +354,11 @@ class Localizer:
             prior = place_prior(prior, aerial, self.center_sigma)
         self.describe((ground,), ())
         timings["ground features"] = ground.network_s
-        asked, view = depth, ground
+        asked, view, far_share = depth, ground, 0.0
         if depth == "default":
             asked = self.default_depth(ground.is_photo)
+            if solver in (None, "voting"):
+                far_share = self.default_far_share(ground.is_photo)
         with torch.inference_mode():
             found = self._find(
                 ground,
@@ -347,6 +367,7 @@ class Localizer:
                 lambda head: resolve_depth(
                     asked, depth_unit, depth_kind, view, head, str(self.model.device)
                 ),
+                far_share,
                 solver,
                 seed,
                 timings,
@@ -370,6 +391,7 @@ class Localizer:
             settings={
                 **prior_settings(found.prior),
                 "depth": found.depth.source,
+                "far_share": found.far_share,
                 "camera_height_m": ground.height_m,
                 "solver": found.solver,
                 "seed": seed,
@@ -432,6 +454,7 @@ class Localizer:
         aerial: AerialFeatures,
         prior: PosePrior,
         resolve_depth: Callable[[Callable[[str], DepthMap]], DepthMap],
+        far_share: float,
         solver: Solver | None,
         seed: int,
         timings: dict[str, float],
@@ -444,6 +467,7 @@ class Localizer:
             prior: what is known before matching.
             resolve_depth: gives the depth that was asked for; it is told how to get the network's
                 own by name.
+            far_share: see :meth:`default_far_share`.
             solver: what was asked for; None for voting.
             seed: of everything drawn at random.
             timings: seconds for each stage, filled in.
@@ -459,49 +483,40 @@ class Localizer:
             )
         with timed(timings, "matching"):
             cells, unit_m = ground_cells(ground, depth_map, aerial, config.range_m)
+            other = other_cells(ground, depth_map, aerial, config.range_m)
+            voting, joined_share = cells, 0.0
+            if far_share and other is not None:
+                voting, joined_share = with_far_cells(cells, other, far_share)
         height_px, width_px = aerial.image.shape[-2:]
         half_m = (width_px * aerial.meters_per_pixel / 2, height_px * aerial.meters_per_pixel / 2)
         with timed(timings, "pose"):
             prior, scale = scale_prior(prior, depth_map.levelled, solver)
-            if solver in (None, "voting"):
-                posterior = vote(
-                    cells.evidence,
-                    cells.bev * unit_m,
-                    cell_size_m=cells.cell_size_m,
-                    weights=cells.weight,
-                    scale=scale,
-                    prior=prior,
-                    temperature=config.vote_temperature,
-                )
-            else:
-                probability, target_px = likeliest_cells(
-                    cells, width_px, height_px, aerial.meters_per_pixel
-                )
-                target_m = aerial_px_to_m(target_px, width_px, height_px, aerial.meters_per_pixel)
-                posterior = solve(
-                    MatchList(cells.bev * unit_m, target_m, probability * cells.weight),
-                    half_size_m=half_m,
-                    solver=solver,
-                    scale=scale,
-                    prior=prior,
-                    inlier_m=INLIER_M,
-                    seed=seed,
-                ).posterior
+            posterior = posterior_of(
+                voting,
+                aerial,
+                unit_m,
+                half_size_m=half_m,
+                solver=solver or "voting",
+                scale=scale,
+                prior=prior,
+                temperature=config.vote_temperature,
+                seed=seed,
+            )
         hypotheses = hypotheses_of(posterior.modes, unit_m)
         matches = explaining_matches(
             cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
         )
         with timed(timings, "second opinion"):
-            other = second_opinion(
-                ground, depth_map, aerial, config.range_m, posterior, config.vote_temperature
-            )
+            opinion = None
+            if other is not None:
+                opinion = second_opinion(other, posterior, config.vote_temperature)
         judged_by = statistics(
             posterior,
             source=cells.bev * unit_m,
             weights=matches.weight,
             inlier=matches.inlier,
             half_size_m=half_m,
-            other=other,
+            other=opinion,
         )
         return Found(
             posterior,
@@ -513,4 +528,5 @@ class Localizer:
             self.confidence_model.confidence(judged_by),
             judged_by,
             prior,
+            joined_share,
         )

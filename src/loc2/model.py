@@ -69,6 +69,9 @@ class ModelConfig(BaseModel):
             best with these weights. Without a depth head it is level ground.
         photo_depth: the same where a perspective photo is looked for; ``default_depth`` if left
             out.
+        far_share: where nothing else is asked for and a panorama is looked for, the farther half
+            of what the depth head sees votes too, at the range that it tells, with this weight
+            beside that of all cells as ``default_depth`` lifts them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,6 +96,7 @@ class ModelConfig(BaseModel):
     center_sigma: float | None = Field(default=None, gt=0)
     default_depth: Literal["own", "ground", "flat"] = "own"
     photo_depth: Literal["own", "ground", "flat"] | None = None
+    far_share: float = Field(default=0.0, ge=0)
 
     @property
     def range_m(self) -> tuple[float, float]:
@@ -107,6 +111,12 @@ class ModelConfig(BaseModel):
             raise ValueError(f"blocks: one or more of 0 to {depth - 1:g} expected")
         if any(b <= a for a, b in itertools.pairwise(self.blocks)):
             raise ValueError("blocks must ascend")
+        return self
+
+    @model_validator(mode="after")
+    def _far_cells_are_lifted_twice(self) -> Self:
+        if self.far_share and self.default_depth == "own":
+            raise ValueError("far_share: own depth is what default_depth lifts already")
         return self
 
 

@@ -175,6 +175,7 @@ class PublishedLocalizer(Localizer):
         aerial: AerialFeatures,
         prior: PosePrior,
         resolve_depth: Callable[[Callable[[str], DepthMap]], DepthMap],
+        far_share: float,
         solver: Solver | None,
         seed: int,
         timings: dict[str, float],

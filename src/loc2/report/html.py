@@ -31,8 +31,10 @@ _SETTING_NAMES = {
     "center_sigma_m": "position was expected about the centre, standard deviation, metres",
     "camera_height_m": "camera height, metres",
     "camera_height_sigma": "camera height was taken to be known to, standard deviation as a share",
+    "far_share": "weight of far cells that the depth head lifted, beside all others",
     "confidence": "confidence means",
 }
+_LEFT_OUT_IF_NONE = ("camera_height_sigma", "far_share")
 SIGNS = {"trust": "✓", "check": "?", "reject": "✕"}
 
 
@@ -178,7 +180,7 @@ def _provenance_table(localization: Localization, extra: Mapping[str, object]) -
         *(
             (_SETTING_NAMES.get(name, name.replace("_", " ")), _plain(value))
             for name, value in localization.settings.items()
-            if name != "depth" and (name != "camera_height_sigma" or value is not None)
+            if name != "depth" and (value or name not in _LEFT_OUT_IF_NONE)
         ),
     ]
     return table(rows)
