@@ -16,7 +16,7 @@ from loc2.cameras import Camera, Equirectangular, Pinhole
 from loc2.data.pairs import Pair, read_pairs
 from loc2.errors import DatasetNotFoundError, InputError
 from loc2.evaluation.metrics import Errors, summarize
-from loc2.evaluation.pairs import Protocol, evaluate_pairs
+from loc2.evaluation.pairs import Protocol, Sample, evaluate_pairs, prepare_trial
 from loc2.evaluation.windows import make_trial
 from loc2.frames import Pose, heading_difference_deg
 from loc2.localizer import Localizer
@@ -163,6 +163,25 @@ def test_window_shrinks_and_too_small_is_refused() -> None:
             torch.zeros(3, 36, 72), camera, torch.zeros(3, 20, 20), 0.25, Pose(0, 0, 0),
             window_m=60, shift_range_m=6, **common,
         )  # fmt: skip
+
+
+def test_a_camera_outside_the_window_is_no_trial() -> None:
+    def window_m(east_m: float) -> float:
+        sample = Sample(
+            ground=torch.zeros(3, 36, 72),
+            camera=Equirectangular(72, 36),
+            aerial=torch.zeros(3, 200, 200),
+            meters_per_pixel=0.25,
+            truth=Pose(east_m, 0, 0),
+            depth=None,
+            camera_height_m=2.0,
+        )
+        return prepare_trial(sample, "x", Protocol(180.0, 20.0, 0.0), 0)[0].window_m
+
+    assert window_m(9.8) == pytest.approx(20)
+    line = "the camera of x lies outside the window of 20 m; use a larger window or smaller shifts"
+    with pytest.raises(InputError, match=line):
+        window_m(10.2)
 
 
 def test_summary_by_hand() -> None:

@@ -14,6 +14,20 @@ pytest.importorskip("shapely")
 Cli = Callable[..., CliResult]
 
 
+def test_by_default_the_camera_is_somewhere_about_the_middle_of_a_window(
+    cli: Cli, tmp_path: Path
+) -> None:
+    results = tmp_path / "results.json"
+    ran = cli("eval", "scenes", "--count", 1, "--output", results, "--quiet")
+    assert ran.code == 0, ran.err
+    config = json.loads(results.read_text())["config"]
+    assert (config["window_m"], config["shift_range_m"]) == (60, 10)
+    (pair,) = json.loads(results.read_text())["pairs"]
+    assert pair["status"] == "ok"
+    assert pair["window_m"] == pytest.approx(60, abs=0.4)
+    assert 0.1 < max(abs(pair["true_east_m"]), abs(pair["true_north_m"])) < 10 * 2**0.5 + 0.4
+
+
 @pytest.mark.parametrize("kind", [(), ("--pinhole",)])
 def test_windows_are_as_large_as_asked_for_however_the_camera_is_tilted(
     cli: Cli, tmp_path: Path, kind: tuple[str, ...]

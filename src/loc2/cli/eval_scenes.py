@@ -30,12 +30,11 @@ def eval_scenes(
     heading_range: Annotated[
         float, typer.Option(help="Random turn and prior, half-width, degrees; 180: no prior.")
     ] = 180.0,
-    window: Annotated[
-        float | None, typer.Option(help="Side of the aerial window, metres; all by default.")
-    ] = None,
+    window: Annotated[float, typer.Option(min=1, help="Side of the aerial window, metres.")] = 60.0,
     shift_range: Annotated[
-        float, typer.Option(help="Random offset of the window, half-width on each axis, metres.")
-    ] = 0.0,
+        float,
+        typer.Option(min=0, help="Random offset of the window, half-width on each axis, metres."),
+    ] = 10.0,
     pinhole: Annotated[bool, typer.Option("--pinhole", help="Perspective photos only.")] = False,
     exact_depth: Annotated[
         bool, typer.Option("--exact-depth", help="Give the scenes' exact depth.")
@@ -52,11 +51,10 @@ def eval_scenes(
     from loc2.evaluation.scenes import scene_sources
 
     options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
-    if window is not None:
-        # The camera stands in the middle, so that the window's offset is all that is unknown; the
-        # image must hold the window wherever and however turned it is cut.
-        least = (math.sqrt(2) * window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
-        options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
+    # The camera stands in the middle, so that the window's offset is all that is unknown; the image
+    # must hold the window wherever and however turned it is cut.
+    least = (math.sqrt(2) * window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
+    options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
     protocol = Protocol(heading_range, window, shift_range)
     with output_directory(report), output_file(output):
         localizer = Localizer.from_pretrained(weights, device)

@@ -286,7 +286,8 @@ def prepare_trial(
         The trial, and the depth to use (rolled with the panorama).
 
     Raises:
-        InputError: the aerial image is too small for the offsets.
+        InputError: the aerial image is too small for the offsets, or the camera lies outside the
+            window, where nothing could find it.
     """
     trial = make_trial(
         sample.ground,
@@ -300,6 +301,11 @@ def prepare_trial(
         window_m=protocol.window_m,
         shift_range_m=protocol.shift_range_m,
     )
+    if max(abs(trial.truth.east_m), abs(trial.truth.north_m)) > trial.window_m / 2:
+        raise InputError(
+            f"the camera of {name} lies outside the window of {trial.window_m:.0f} m; "
+            "use a larger window or smaller shifts"
+        )
     if protocol.depth != "given":
         return trial, protocol.depth
     if sample.depth is None:
