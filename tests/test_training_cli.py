@@ -341,6 +341,29 @@ def test_a_row_with_a_missing_image_is_left_out(
     assert "town_1" in FeatureCache(tmp_path / "lenient" / "cache" / "train").failed[0]
 
 
+def test_processes_make_the_cache_that_one_makes(
+    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "pairs")
+    (tmp_path / "pairs" / "1_ground.png").unlink()
+    made = []
+    for workers in (0, 2):
+        caplog.clear()
+        words = ["train", "pairs", "--prepare", "--quiet", "--output", str(tmp_path / f"{workers}")]
+        for change in (
+            *SMALL, f"data.manifest={tmp_path / 'pairs' / 'pairs.csv'}", "cache.shard_size=2",
+            "data.validation_share=0", "cache.max_failed_share=0.3", f"data.workers={workers}",
+        ):  # fmt: skip
+            words += ["--set", change]
+        assert main(words) == 0
+        files = sorted((tmp_path / f"{workers}" / "cache" / "train").iterdir())
+        contents = {file.name: file.read_bytes() for file in files}
+        made.append((contents, [record.getMessage() for record in caplog.records]))
+    assert made[0] == made[1]
+    assert len(made[0][0]) > 2
+    assert any("left out: town_1: " in line for line in made[0][1])
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [

@@ -11,8 +11,11 @@ import functools
 import hashlib
 import json
 import logging
+import pickle
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,7 @@ from loc2.training.distributed import Processes
 from loc2.training.images import ImageAugmentConfig, augment_pair
 from loc2.training.pairs import PairSource
 from loc2.training.published_objective import make_published_cells
-from loc2.training.reading import read_ahead
+from loc2.training.reading import one_thread, read_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +117,8 @@ def build_cache(
         folder: where shards go; made if it is missing.
         config: how.
         progress: called with the number of pairs done and of all.
-        workers: processes that read pairs ahead of the network.
+        workers: processes beside this one. On the CPU each reads pairs and runs the network on
+            them, with a thread of its own; for a GPU they read ahead of it.
         processes: those of the run, which share the shards; this one alone by default.
 
     Returns:
@@ -146,16 +150,19 @@ def build_cache(
     mine = [(n, p) for k, (n, p) in enumerate(zip(names, parts, strict=True)) if k % count == rank]
     failed: list[str] = []
     done = 0
-    todo = [job for name, part in mine if not (folder / name).exists() for job in part]
+    shards = [(folder / name, part) for name, part in mine]
+    missing = [(path, part) for path, part in shards if not path.exists()]
+    new = {path for path, _ in missing}
     total = sum(len(part) for _, part in mine)
-    reader = _Reader(model.config, source, config)
-    read = read_ahead(reader, todo, workers)
-    for name, part in mine:
-        path = folder / name
-        if path.exists():
-            failed += _shard_header(path)["failed"]
+    written = _ShardWriter(model, source, config).write(missing, workers)
+    for path, part in shards:
+        if path in new:
+            left_out = next(written)
+            for line in left_out:
+                logger.warning("pair left out: %s", line)
         else:
-            failed += _write_shard(model, source, part, read, path, config)
+            left_out = _shard_header(path)["failed"]
+        failed += left_out
         done += len(part)
         if len(failed) > config.max_failed_share * total:
             raise InputError(
@@ -184,37 +191,73 @@ class _Reader:
         ]
 
 
-def _write_shard(
-    model: CellModel,
-    source: PairSource,
-    part: Sequence[int],
-    read: Iterator[list[Cells] | Loc2Error],
-    path: Path,
-    config: CacheConfig,
-) -> list[str]:
-    samples: list[dict[str, Any]] = []
-    failed: list[str] = []
-    tensors: dict[str, torch.Tensor] = {}
-    for index in part:
-        name = source.ids[index]
-        variants = next(read)
-        if isinstance(variants, Loc2Error):
-            logger.warning("pair %s left out: %s", name, variants)
-            failed.append(f"{name}: {variants}")
-            continue
-        for variant, images in enumerate(variants):
-            cells = cell_features(model, images, config.bfloat16)
-            number = len(samples)
-            record = {"id": name, "variant": variant, "wrap": cells.wrap, "shape": _shape(cells)}
-            samples.append(record)
-            for field, tensor in cells.tensors().items():
-                half = field in ("ground", "aerial")
-                tensors[f"{number}/{field}"] = (tensor.half() if half else tensor).contiguous()
-    header = {"samples": samples, "failed": failed}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"loc2": json.dumps(header)})
-    partial.replace(path)
-    return failed
+Shard = tuple[Path, Sequence[int]]
+"""A file to write, and the indices of its pairs."""
+
+
+@dataclass(frozen=True)
+class _ShardWriter:
+    """Writes shards: reads pairs and runs the backbone on them."""
+
+    model: CellModel
+    source: PairSource
+    config: CacheConfig
+
+    def write(self, shards: Sequence[Shard], workers: int) -> Iterator[list[str]]:
+        """Write shards in order and yield what failed in each."""
+        if workers and shards and self.model.device.type == "cpu":
+            # A core each that reads and describes in turn: all are busy, whichever takes longer.
+            # As bytes: tensors by themselves would go through shared memory, which may be scarce.
+            context = get_context("spawn")
+            work = (pickle.dumps(self),)
+            with ProcessPoolExecutor(workers, context, _start_writing, work) as pool:
+                yield from pool.map(_write_in_process, shards)
+            return
+        reader = _Reader(self.model.config, self.source, self.config)
+        read = read_ahead(reader, [job for _, part in shards for job in part], workers)
+        for shard in shards:
+            yield self.write_one(shard, read)
+
+    def write_one(self, shard: Shard, read: Iterator[list[Cells] | Loc2Error]) -> list[str]:
+        """Write a shard of pairs as they are read, and return what failed."""
+        path, part = shard
+        samples: list[dict[str, Any]] = []
+        failed: list[str] = []
+        tensors: dict[str, torch.Tensor] = {}
+        for index in part:
+            name = self.source.ids[index]
+            variants = next(read)
+            if isinstance(variants, Loc2Error):
+                failed.append(f"{name}: {variants}")
+                continue
+            for variant, images in enumerate(variants):
+                cells = cell_features(self.model, images, self.config.bfloat16)
+                number = len(samples)
+                shape = _shape(cells)
+                samples.append({"id": name, "variant": variant, "wrap": cells.wrap, "shape": shape})
+                for field, tensor in cells.tensors().items():
+                    half = field in ("ground", "aerial")
+                    tensors[f"{number}/{field}"] = (tensor.half() if half else tensor).contiguous()
+        header = {"samples": samples, "failed": failed}
+        partial = path.with_suffix(".partial")
+        save_file(tensors, partial, {"loc2": json.dumps(header)})
+        partial.replace(path)
+        return failed
+
+
+_writer: _ShardWriter | None = None  # of a process that writes shards
+
+
+def _start_writing(pickled: bytes) -> None:
+    global _writer
+    one_thread()
+    _writer = pickle.loads(pickled)
+
+
+def _write_in_process(shard: Shard) -> list[str]:
+    assert _writer is not None
+    reader = _Reader(_writer.model.config, _writer.source, _writer.config)
+    return _writer.write_one(shard, read_ahead(reader, shard[1], 0))
 
 
 def read_cells(

@@ -115,8 +115,9 @@ class DataConfig(BaseModel):
         extra_caches: finished caches that are trained on too.
         validation_caches: finished caches to validate on too, by name.
         use_cache: False reads images in every epoch, as training the backbone needs.
-        workers: processes that read or make pairs ahead of the network while a cache is computed,
-            or threads that read the next step's where images are read in every epoch; 0 for none.
+        workers: processes that compute a cache, a core each (for a GPU they read or make pairs
+            ahead of it), or threads that read the next step's where images are read in every epoch;
+            0 for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
