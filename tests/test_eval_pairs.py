@@ -165,23 +165,24 @@ def test_window_shrinks_and_too_small_is_refused() -> None:
         )  # fmt: skip
 
 
-def test_a_camera_outside_the_window_is_no_trial() -> None:
-    def window_m(east_m: float) -> float:
-        sample = Sample(
+@pytest.mark.parametrize(("east_m", "north_m"), [(1, 0), (-1, 0), (0, 1), (0, -1), (0.9, -1)])
+def test_a_camera_outside_the_window_is_no_trial(east_m: float, north_m: float) -> None:
+    def sample(distance_m: float) -> Sample:
+        return Sample(
             ground=torch.zeros(3, 36, 72),
             camera=Equirectangular(72, 36),
             aerial=torch.zeros(3, 200, 200),
             meters_per_pixel=0.25,
-            truth=Pose(east_m, 0, 0),
+            truth=Pose(east_m * distance_m, north_m * distance_m, 0),
             depth=None,
             camera_height_m=2.0,
         )
-        return prepare_trial(sample, "x", Protocol(180.0, 20.0, 0.0), 0)[0].window_m
 
-    assert window_m(9.8) == pytest.approx(20)
-    line = "the camera of x lies outside the window of 20 m; use a larger window or smaller shifts"
+    protocol = Protocol(180.0, 20.0, 0.0)
+    assert prepare_trial(sample(9.8), "x", protocol, 0)[0].window_m == pytest.approx(20)
+    line = "the camera of x lies outside the window of 20.0 m"
     with pytest.raises(InputError, match=line):
-        window_m(10.2)
+        prepare_trial(sample(10.2), "x", protocol, 0)
 
 
 def test_summary_by_hand() -> None:

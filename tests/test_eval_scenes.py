@@ -28,6 +28,19 @@ def test_by_default_the_camera_is_somewhere_about_the_middle_of_a_window(
     assert 0.1 < max(abs(pair["true_east_m"]), abs(pair["true_north_m"])) < 10 * 2**0.5 + 0.4
 
 
+@pytest.mark.parametrize(("options", "line"), [
+    (("--window", 28, "--shift-range", 10), "--shift-range 10: at most 9.9 m in windows of 28 m"),
+    (("--window", "nan"), "window must be a positive number of metres"),
+    (("--shift-range", -1), "shift range must not be negative"),
+])  # fmt: skip
+def test_windows_that_cannot_hold_the_camera_are_refused(
+    cli: Cli, tmp_path: Path, options: tuple[object, ...], line: str
+) -> None:
+    ran = cli("eval", "scenes", "--count", 1, *options, "--output", tmp_path / "r.json")
+    assert ran.code == 2 and line in ran.err
+    assert not (tmp_path / "r.json").exists()
+
+
 @pytest.mark.parametrize("kind", [(), ("--pinhole",)])
 def test_windows_are_as_large_as_asked_for_however_the_camera_is_tilted(
     cli: Cli, tmp_path: Path, kind: tuple[str, ...]

@@ -342,26 +342,54 @@ def test_a_row_with_a_missing_image_is_left_out(
 
 
 def test_processes_make_the_cache_that_one_makes(
-    manifest: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    manifest: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(manifest.parent, tmp_path / "pairs")
     (tmp_path / "pairs" / "1_ground.png").unlink()
-    made = []
-    for workers in (0, 2):
+
+    def made(folder: str, workers: int) -> tuple[dict[str, bytes], list[str]]:
         caplog.clear()
-        words = ["train", "pairs", "--prepare", "--quiet", "--output", str(tmp_path / f"{workers}")]
+        words = ["train", "pairs", "--prepare", "--quiet", "--output", str(tmp_path / folder)]
         for change in (
             *SMALL, f"data.manifest={tmp_path / 'pairs' / 'pairs.csv'}", "cache.shard_size=2",
             "data.validation_share=0", "cache.max_failed_share=0.3", f"data.workers={workers}",
         ):  # fmt: skip
             words += ["--set", change]
         assert main(words) == 0
-        files = sorted((tmp_path / f"{workers}" / "cache" / "train").iterdir())
+        files = sorted((tmp_path / folder / "cache" / "train").iterdir())
         contents = {file.name: file.read_bytes() for file in files}
-        made.append((contents, [record.getMessage() for record in caplog.records]))
-    assert made[0] == made[1]
-    assert len(made[0][0]) > 2
-    assert any("left out: town_1: " in line for line in made[0][1])
+        return contents, [record.getMessage() for record in caplog.records]
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes will have: sums differ with their number
+    try:
+        here, told = made("here", 0)
+        monkeypatch.setattr("loc2.training.cache.cell_features", None)  # not in this process
+        assert made("apart", 2) == (here, told)
+        assert len(here) > 2 and any("left out: town_1: " in line for line in told)
+        shards = sorted((tmp_path / "apart" / "cache" / "train").glob("*.safetensors"))
+        shards[1].unlink()
+        assert made("apart", 2)[0] == here
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _end(_: object) -> None:
+    os._exit(1)
+
+
+def test_a_process_that_ends_is_a_line(
+    manifest: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("loc2.training.cache._write_in_process", _end)
+    assert _train("pairs", tmp_path / "x", f"data.manifest={manifest}", "data.workers=1") == 2
+    assert "a process that computes features ended (no memory?)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

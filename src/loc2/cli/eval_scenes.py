@@ -14,6 +14,7 @@ from loc2.cli.eval_report import ReportFolder, write_evaluation
 from loc2.cli.options import Device, Quiet, Weights
 from loc2.cli.progress import run_with_progress
 from loc2.cli.scenes import Styles, Textures, scene_options
+from loc2.errors import InputError
 from loc2.evaluation.pairs import Protocol, evaluate_samples, localize_again
 from loc2.localizer import Localizer
 from loc2.outputs import output_directory, output_file
@@ -30,10 +31,9 @@ def eval_scenes(
     heading_range: Annotated[
         float, typer.Option(help="Random turn and prior, half-width, degrees; 180: no prior.")
     ] = 180.0,
-    window: Annotated[float, typer.Option(min=1, help="Side of the aerial window, metres.")] = 60.0,
+    window: Annotated[float, typer.Option(help="Side of the aerial window, metres.")] = 60.0,
     shift_range: Annotated[
-        float,
-        typer.Option(min=0, help="Random offset of the window, half-width on each axis, metres."),
+        float, typer.Option(help="Random offset of the window, half-width on each axis, metres.")
     ] = 10.0,
     pinhole: Annotated[bool, typer.Option("--pinhole", help="Perspective photos only.")] = False,
     exact_depth: Annotated[
@@ -50,12 +50,17 @@ def eval_scenes(
     """Measure localization on generated scenes that training has not seen."""
     from loc2.evaluation.scenes import scene_sources
 
+    protocol = Protocol(heading_range, window, shift_range)
+    if shift_range > window / math.sqrt(8):  # turned windows have the offset along a diagonal
+        raise InputError(
+            f"--shift-range {shift_range:g}: at most {window / math.sqrt(8):.1f} m in windows of "
+            f"{window:g} m; otherwise the camera may lie outside"
+        )
     options = scene_options(textures, styles, 1.0 if pinhole else 0.0)
     # The camera stands in the middle, so that the window's offset is all that is unknown; the image
     # must hold the window wherever and however turned it is cut.
     least = (math.sqrt(2) * window + 2 * shift_range) * (1 + _MARGIN) / options.aerial_size
     options = replace(options, meters_per_pixel=(least, 1.25 * least), max_offset=0.0)
-    protocol = Protocol(heading_range, window, shift_range)
     with output_directory(report), output_file(output):
         localizer = Localizer.from_pretrained(weights, device)
         sources = scene_sources(seed, count, options, exact_depth)

@@ -302,10 +302,7 @@ def prepare_trial(
         shift_range_m=protocol.shift_range_m,
     )
     if max(abs(trial.truth.east_m), abs(trial.truth.north_m)) > trial.window_m / 2:
-        raise InputError(
-            f"the camera of {name} lies outside the window of {trial.window_m:.0f} m; "
-            "use a larger window or smaller shifts"
-        )
+        raise InputError(f"the camera of {name} lies outside the window of {trial.window_m:.1f} m")
     if protocol.depth != "given":
         return trial, protocol.depth
     if sample.depth is None:

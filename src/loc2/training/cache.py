@@ -1,22 +1,28 @@
 """The feature cache: what a frozen backbone makes of every pair, in safetensors shards.
 
 A shard's name carries a key over everything that decides its content (backbone weights, grids,
-source, augmentation), so a shard of another key is never read. Shards are written atomically, in
-order; a build that is interrupted goes on with the first shard that is missing.
+source, augmentation), so a shard of another key is never read. Each is written atomically; a build
+that is interrupted makes those that are missing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import logging
-import pickle
-from collections.abc import Callable, Iterator, Sequence
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -33,7 +39,7 @@ from loc2.training.distributed import Processes
 from loc2.training.images import ImageAugmentConfig, augment_pair
 from loc2.training.pairs import PairSource
 from loc2.training.published_objective import make_published_cells
-from loc2.training.reading import one_thread, read_ahead
+from loc2.training.reading import read_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +124,7 @@ def build_cache(
         config: how.
         progress: called with the number of pairs done and of all.
         workers: processes beside this one. On the CPU each reads pairs and runs the network on
-            them, with a thread of its own; for a GPU they read ahead of it.
+            them, with its share of the threads; for a GPU they read ahead of it.
         processes: those of the run, which share the shards; this one alone by default.
 
     Returns:
@@ -154,23 +160,24 @@ def build_cache(
     missing = [(path, part) for path, part in shards if not path.exists()]
     new = {path for path, _ in missing}
     total = sum(len(part) for _, part in mine)
-    written = _ShardWriter(model, source, config).write(missing, workers)
-    for path, part in shards:
-        if path in new:
-            left_out = next(written)
-            for line in left_out:
-                logger.warning("pair left out: %s", line)
-        else:
-            left_out = _shard_header(path)["failed"]
-        failed += left_out
-        done += len(part)
-        if len(failed) > config.max_failed_share * total:
-            raise InputError(
-                f"{folder}: {len(failed)} of {done} pairs are missing or broken, more than the "
-                f"{config.max_failed_share:.0%} allowed; the last: {failed[-1]}"
-            )
-        if progress is not None:
-            progress(done, total)
+    writer = _ShardWriter(model, source, config)
+    with contextlib.closing(writer.write(missing, workers)) as written:
+        for path, part in shards:
+            if path in new:
+                left_out = next(written)
+                for line in left_out:
+                    logger.warning("pair left out: %s", line)
+            else:
+                left_out = _shard_header(path)["failed"]
+            failed += left_out
+            done += len(part)
+            if len(failed) > config.max_failed_share * total:
+                raise InputError(
+                    f"{folder}: {len(failed)} of {done} pairs are missing or broken, more than the "
+                    f"{config.max_failed_share:.0%} allowed; the last: {failed[-1]}"
+                )
+            if progress is not None:
+                progress(done, total)
     if processes is not None:
         processes.wait()
     return FeatureCache(folder)
@@ -203,23 +210,43 @@ class _ShardWriter:
     source: PairSource
     config: CacheConfig
 
-    def write(self, shards: Sequence[Shard], workers: int) -> Iterator[list[str]]:
-        """Write shards in order and yield what failed in each."""
+    def write(self, shards: Sequence[Shard], workers: int) -> Generator[list[str]]:
+        """Write shards and yield what failed in each, in their order."""
         if workers and shards and self.model.device.type == "cpu":
-            # A core each that reads and describes in turn: all are busy, whichever takes longer.
-            # As bytes: tensors by themselves would go through shared memory, which may be scarce.
-            context = get_context("spawn")
-            work = (pickle.dumps(self),)
-            with ProcessPoolExecutor(workers, context, _start_writing, work) as pool:
-                yield from pool.map(_write_in_process, shards)
+            # Each reads and describes in turn: all cores are busy, whichever takes longer.
+            yield from self._write_in_processes(shards, workers)
             return
-        reader = _Reader(self.model.config, self.source, self.config)
-        read = read_ahead(reader, [job for _, part in shards for job in part], workers)
+        read = self._read([index for _, part in shards for index in part], workers)
         for shard in shards:
-            yield self.write_one(shard, read)
+            yield self._write_one(shard, read)
 
-    def write_one(self, shard: Shard, read: Iterator[list[Cells] | Loc2Error]) -> list[str]:
-        """Write a shard of pairs as they are read, and return what failed."""
+    def write_alone(self, shard: Shard) -> list[str]:
+        """Write a shard and return what failed."""
+        return self._write_one(shard, self._read(shard[1], 0))
+
+    def _read(self, indices: Sequence[int], workers: int) -> Iterator[list[Cells] | Loc2Error]:
+        reader = _Reader(self.model.config, self.source, self.config)
+        return read_ahead(reader, indices, workers)
+
+    def _write_in_processes(self, shards: Sequence[Shard], workers: int) -> Iterator[list[str]]:
+        threads = max(torch.get_num_threads() // workers, 1)
+        with TemporaryDirectory() as folder:
+            # By way of a file, whose pages all share: backbones may be large.
+            path = Path(folder) / "writer.pt"
+            torch.save(self, path)
+            pool = ProcessPoolExecutor(
+                workers, get_context("spawn"), _start_writing, (path, threads)
+            )
+            try:
+                yield from pool.map(_write_in_process, shards)
+            except BrokenProcessPool:
+                raise InputError(
+                    "a process that computes features ended (no memory?); use fewer data.workers"
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _write_one(self, shard: Shard, read: Iterator[list[Cells] | Loc2Error]) -> list[str]:
         path, part = shard
         samples: list[dict[str, Any]] = []
         failed: list[str] = []
@@ -248,16 +275,26 @@ class _ShardWriter:
 _writer: _ShardWriter | None = None  # of a process that writes shards
 
 
-def _start_writing(pickled: bytes) -> None:
+def _start_writing(path: Path, threads: int) -> None:
     global _writer
-    one_thread()
-    _writer = pickle.loads(pickled)
+    # Shards are whole or not there, so that a process may end at any time: with a key, or with its
+    # parent, whose end no queue tells.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    _writer = torch.load(path, weights_only=False, mmap=True)  # our own, written a moment ago
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _write_in_process(shard: Shard) -> list[str]:
     assert _writer is not None
-    reader = _Reader(_writer.model.config, _writer.source, _writer.config)
-    return _writer.write_one(shard, read_ahead(reader, shard[1], 0))
+    return _writer.write_alone(shard)
 
 
 def read_cells(

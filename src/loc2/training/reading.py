@@ -35,7 +35,7 @@ def read_ahead(
     context = multiprocessing.get_context("spawn")
     threads = torch.get_num_threads()
     torch.set_num_threads(max(threads - workers, 1))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
         running: collections.deque[Future[Result | Loc2Error]] = collections.deque()
         try:
             for job in jobs:
@@ -57,6 +57,5 @@ def _attempt(read: Callable[[Job], Result], job: Job) -> Result | Loc2Error:
         return error
 
 
-def one_thread() -> None:
-    """Use a single thread in this process."""
+def _one_thread() -> None:
     torch.set_num_threads(1)
