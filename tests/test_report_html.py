@@ -64,6 +64,21 @@ def opened(driver: Any, page: Path) -> Any:
     return driver
 
 
+def test_settings_are_told_once_and_in_words(localization: Localization) -> None:
+    settings = {
+        "depth": "flat", "far_share": 0.5, "center_sigma_m": 4.864000000000001,
+        "prior_origins": {"camera": "given", "heading": "EXIF"}, "aerial_source": "a.tif",
+    }  # fmt: skip
+    given = {"aerial source": "b.tif"}
+    text = render_report(replace(localization, settings=settings), provenance=given)
+    assert "far cells that the depth head lifted, beside all others</th><td>0.5<" in text
+    assert "<td>4.864<" in text
+    assert "<td>camera: given, heading: EXIF<" in text
+    assert "b.tif" in text and "a.tif" not in text
+    without = render_report(replace(localization, settings={**settings, "far_share": 0.0}))
+    assert "far cells" not in without
+
+
 def one(driver: Any, css: str) -> Any:
     return driver.find_element("css selector", css)
 

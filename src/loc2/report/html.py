@@ -177,12 +177,12 @@ def _provenance_table(localization: Localization, extra: Mapping[str, object]) -
             f"{aerial_w * mpp:.0f} × {aerial_h * mpp:.0f} m",
         ),
         ("depth", _depth_words(localization)),
-        *(
-            (_SETTING_NAMES.get(name, name.replace("_", " ")), _plain(value))
-            for name, value in localization.settings.items()
-            if name != "depth" and (value or name not in _LEFT_OUT_IF_NONE)
-        ),
     ]
+    told = {name for name, _ in rows}
+    for name, value in localization.settings.items():
+        label = _SETTING_NAMES.get(name, name.replace("_", " "))
+        if label not in told and (value or name not in _LEFT_OUT_IF_NONE):
+            rows.append((label, _plain(value)))
     return table(rows)
 
 
@@ -198,4 +198,8 @@ def _depth_words(localization: Localization) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {_plain(part)}" for name, part in value.items())
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return "none" if value is None else str(value)
