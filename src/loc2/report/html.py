@@ -34,7 +34,7 @@ _SETTING_NAMES = {
     "far_share": "weight of far cells that the depth head lifted, beside all others",
     "confidence": "confidence means",
 }
-_LEFT_OUT_IF_NONE = ("camera_height_sigma", "far_share")
+_LEFT_OUT_IF_UNUSED = ("camera_height_sigma", "far_share")
 SIGNS = {"trust": "✓", "check": "?", "reject": "✕"}
 
 
@@ -181,7 +181,7 @@ def _provenance_table(localization: Localization, extra: Mapping[str, object]) -
     told = {name for name, _ in rows}
     for name, value in localization.settings.items():
         label = _SETTING_NAMES.get(name, name.replace("_", " "))
-        if label not in told and (value or name not in _LEFT_OUT_IF_NONE):
+        if label not in told and (value or name not in _LEFT_OUT_IF_UNUSED):
             rows.append((label, _plain(value)))
     return table(rows)
 

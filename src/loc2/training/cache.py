@@ -12,15 +12,8 @@ import functools
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -39,7 +32,7 @@ from loc2.training.distributed import Processes
 from loc2.training.images import ImageAugmentConfig, augment_pair
 from loc2.training.pairs import PairSource
 from loc2.training.published_objective import make_published_cells
-from loc2.training.reading import read_ahead
+from loc2.training.reading import process_pool, read_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +150,12 @@ def build_cache(
     failed: list[str] = []
     done = 0
     shards = [(folder / name, part) for name, part in mine]
-    missing = [(path, part) for path, part in shards if not path.exists()]
-    new = {path for path, _ in missing}
+    missing = {path: part for path, part in shards if not path.exists()}
     total = sum(len(part) for _, part in mine)
     writer = _ShardWriter(model, source, config)
-    with contextlib.closing(writer.write(missing, workers)) as written:
+    with contextlib.closing(writer.write(list(missing.items()), workers)) as written:
         for path, part in shards:
-            if path in new:
+            if path in missing:
                 left_out = next(written)
                 for line in left_out:
                     logger.warning("pair left out: %s", line)
@@ -234,17 +226,8 @@ class _ShardWriter:
             # By way of a file, whose pages all share: backbones may be large.
             path = Path(folder) / "writer.pt"
             torch.save(self, path)
-            pool = ProcessPoolExecutor(
-                workers, get_context("spawn"), _start_writing, (path, threads)
-            )
-            try:
+            with process_pool(workers, threads, _start_writing, path) as pool:
                 yield from pool.map(_write_in_process, shards)
-            except BrokenProcessPool:
-                raise InputError(
-                    "a process that computes features ended (no memory?); use fewer data.workers"
-                ) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
 
     def _write_one(self, shard: Shard, read: Iterator[list[Cells] | Loc2Error]) -> list[str]:
         path, part = shard
@@ -275,21 +258,9 @@ class _ShardWriter:
 _writer: _ShardWriter | None = None  # of a process that writes shards
 
 
-def _start_writing(path: Path, threads: int) -> None:
+def _start_writing(path: Path) -> None:
     global _writer
-    # Shards are whole or not there, so that a process may end at any time: with a key, or with its
-    # parent, whose end no queue tells.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
     _writer = torch.load(path, weights_only=False, mmap=True)  # our own, written a moment ago
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _write_in_process(shard: Shard) -> list[str]:

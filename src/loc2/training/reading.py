@@ -1,16 +1,21 @@
-"""Reading pairs ahead of the network, in other processes where there are any to spare."""
+"""Processes beside a run's own, and reading pairs ahead of the network in them."""
 
 from __future__ import annotations
 
 import collections
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
-from loc2.errors import Loc2Error
+from loc2.errors import InputError, Loc2Error
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -32,22 +37,62 @@ def read_ahead(
         for job in jobs:
             yield _attempt(read, job)
         return
-    context = multiprocessing.get_context("spawn")
     threads = torch.get_num_threads()
     torch.set_num_threads(max(threads - workers, 1))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
-        running: collections.deque[Future[Result | Loc2Error]] = collections.deque()
-        try:
+    try:
+        with process_pool(workers) as pool:
+            running: collections.deque[Future[Result | Loc2Error]] = collections.deque()
             for job in jobs:
                 running.append(pool.submit(_attempt, read, job))
                 if len(running) > 2 * workers:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()
-        finally:
-            for future in running:
-                future.cancel()
-            torch.set_num_threads(threads)
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def process_pool(
+    workers: int, threads: int = 1, start: Callable[..., None] | None = None, *given: object
+) -> Iterator[ProcessPoolExecutor]:
+    """Run processes that may end at any time: with this one, and at once with Ctrl-C.
+
+    Args:
+        workers: how many.
+        threads: of PyTorch, in each.
+        start: called in each before anything else, with ``given``; both must be picklable.
+
+    Raises:
+        InputError: one of them was killed.
+    """
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _begin, (threads, start, given)
+    )
+    try:
+        yield pool
+    except BrokenProcessPool:
+        raise InputError(
+            "a process that computes features ended (no memory?); use fewer data.workers"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(threads: int, start: Callable[..., None] | None, given: tuple[object, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # No queue of the pool tells that the parent was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    if start is not None:
+        start(*given)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt(read: Callable[[Job], Result], job: Job) -> Result | Loc2Error:
@@ -55,7 +100,3 @@ def _attempt(read: Callable[[Job], Result], job: Job) -> Result | Loc2Error:
         return read(job)
     except Loc2Error as error:
         return error
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
