@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from loc2.cameras import Camera, DepthKind
 from loc2.depth import DepthMap, DepthModel, DepthUnit
 from loc2.depth.own import head_depth
+from loc2.describing import Describer
 from loc2.errors import InputError
 from loc2.found import Found, hypotheses_of, timed
-from loc2.inputs import CameraSpec, ImageLike, load_image
+from loc2.inputs import CameraSpec, ImageLike
 from loc2.lifting import (
     ground_cells,
     heatmap_of,
@@ -26,7 +24,6 @@ from loc2.lifting import (
 )
 from loc2.localization import PROBABILITY, Localization
 from loc2.many import localize_many
-from loc2.matching import GroundDescription
 from loc2.matching.explain import explaining_matches
 from loc2.model import Loc2Model, load_model, named_device, packaged_weights, runs_bfloat16_fast
 from loc2.pose.confidence import UNCALIBRATED, ConfidenceModel, statistics
@@ -38,7 +35,6 @@ from loc2.query import (
     HeadingPrior,
     PositionPrior,
     Query,
-    camera_of,
     place_prior,
     pose_prior,
     prior_settings,
@@ -50,16 +46,13 @@ from loc2.views import (
     AerialFeatures,
     AerialView,
     GroundView,
-    check_meters_per_pixel,
-    describe_views,
-    stacked,
 )
 
 DEFAULT_WEIGHTS = "default"
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
-class Localizer:
+class Localizer(Describer):
     """Finds ground images in aerial images.
 
     Args:
@@ -72,7 +65,7 @@ class Localizer:
     """What the confidence of answers is: a probability, or something that only ranks them."""
 
     def __init__(self, model: Loc2Model, weights: str, metadata: dict[str, str]) -> None:
-        self.model = model.eval()
+        super().__init__(model)
         self.weights = weights
         self.metadata = metadata
         fitted = metadata.get("confidence")
@@ -152,146 +145,6 @@ class Localizer:
             Their weight beside that of all others, as :attr:`ModelConfig.far_share` says.
         """
         return 0.0 if photo or not self.tells_depth else self.model.config.far_share
-
-    def aerial_input(self, longest_m: float, photo: bool = False) -> tuple[float, float]:
-        """Return how a window is best shown to the network.
-
-        Args:
-            longest_m: longer side of the window, metres.
-            photo: whether a perspective photo is looked for.
-
-        Returns:
-            The side of a window that is seen at full detail, metres, and the metres per pixel at
-            which the network looks at this one.
-        """
-        config = self.model.config
-        cells = self.model.aerial_cells(longest_m, photo)
-        patch_px = self.model.backbone.config.patch_size
-        return config.aerial_cell_m * config.max_aerial_cells, longest_m / cells / patch_px
-
-    def aerial_view(
-        self,
-        aerial: ImageLike,
-        meters_per_pixel: float | None,
-        valid: Tensor | None = None,
-        photo: bool = False,
-    ) -> AerialView:
-        """Prepare an aerial image for the network; the network itself does not run.
-
-        Args:
-            aerial: north-up aerial image.
-            meters_per_pixel: its ground sampling distance, metres.
-            valid: (H, W) bool, where there is imagery; everywhere by default. Cells that are
-                mostly without are neutral in the search.
-            photo: whether a perspective photo is looked for, which may take finer cells. Either
-                kind of view serves either kind of image.
-
-        Raises:
-            InputError: the image or the ground sampling distance cannot be used.
-        """
-        mpp = check_meters_per_pixel(meters_per_pixel)
-        image = load_image(aerial, "aerial image")
-        side_m = max(image.shape[-2:]) * mpp
-        if not 4.0 <= side_m <= 20000.0:
-            raise InputError(
-                f"aerial image: {side_m:.3g} m wide at {mpp:g} metres per pixel; "
-                "check metres per pixel (4 m to 20 km can be used)"
-            )
-        with torch.inference_mode():
-            grid = self.model.aerial_grid(image, mpp, photo)
-            cover = None
-            if valid is not None and not bool(valid.all()):
-                shown = valid.float().expand(3, -1, -1)
-                cover = self.model.aerial_grid(shown, mpp, photo).image[:1]
-        return AerialView(image, mpp, grid.image, grid.cell_size_m, cover)
-
-    def ground_view(
-        self,
-        ground: ImageLike,
-        camera: Camera | CameraSpec | str | Path | None = None,
-        camera_height_m: float | None = None,
-    ) -> GroundView:
-        """Prepare a ground image for the network; the network itself does not run.
-
-        Args:
-            ground: panorama or perspective photo.
-            camera: its camera, what is known of it, or a JSON file of that; None for a full
-                panorama (an image of 2:1).
-            camera_height_m: height of the camera above the ground, metres; 2.5 for panoramas and
-                1.6 for photos by default.
-
-        Raises:
-            InputError: the image or the camera cannot be used.
-        """
-        started_s = time.perf_counter()
-        image = load_image(ground, "ground image")
-        resolved, height_m = camera_of(camera, image, camera_height_m)
-        with torch.inference_mode():
-            view = self._ground_view(image, resolved, height_m)
-        view.decode_s = time.perf_counter() - started_s
-        return view
-
-    def _ground_view(self, image: Tensor, camera: Camera, height_m: float) -> GroundView:
-        grid = self.model.ground_grid(image, camera)
-        return GroundView(image, camera, height_m, grid.image, grid)
-
-    def aerial_features(
-        self,
-        aerial: ImageLike,
-        meters_per_pixel: float | None,
-        valid: Tensor | None = None,
-        photo: bool = False,
-    ) -> AerialFeatures:
-        """Compute what localization needs of an aerial image; see :meth:`aerial_view`.
-
-        Raises:
-            InputError: the image or the ground sampling distance cannot be used.
-        """
-        return self._features(self.aerial_view(aerial, meters_per_pixel, valid, photo))
-
-    def _features(self, view: AerialView) -> AerialFeatures:
-        self.describe((), (view,))
-        assert view.features is not None
-        return view.features
-
-    def describe(
-        self,
-        grounds: Sequence[GroundView],
-        aerials: Sequence[AerialView],
-        batch_size: int = 1,
-    ) -> None:
-        """Run the network on the views that it has not seen yet, alike ones together.
-
-        Args:
-            grounds: from :meth:`ground_view`.
-            aerials: from :meth:`aerial_view`.
-            batch_size: most images at a time.
-        """
-        with torch.inference_mode():
-            describe_views(
-                grounds, aerials, self._describe_ground, self._describe_aerial, batch_size
-            )
-
-    def _describe_ground(self, views: Sequence[GroundView]) -> GroundDescription:
-        """Describe ground views of one shape and kind."""
-        features = self.model.features(stacked(views))
-        grids = [view.grid for view in views if view.grid is not None]
-        rays = torch.stack([grid.cell_rays() for grid in grids]).to(features)
-        return self.model.describe_ground(features, rays, grids[0].wrap)
-
-    def _describe_aerial(self, views: Sequence[AerialView]) -> list[AerialFeatures]:
-        """Describe aerial views of one shape."""
-        descriptors = self.model.aerial_descriptors(stacked(views))
-        size = (descriptors.shape[-2], descriptors.shape[-1])
-        described = []
-        for view, own in zip(views, descriptors, strict=True):
-            seen = None
-            if view.cover is not None:
-                seen = functional.adaptive_avg_pool2d(view.cover, size)[0] > 0.5
-            described.append(
-                AerialFeatures(view.image, view.meters_per_pixel, own, view.cell_size_m, seen)
-            )
-        return described
 
     def localize(
         self,
