@@ -10,7 +10,7 @@ from torch import Tensor
 from loc2.depth import DepthMap, FlatGround, implied_camera_height, lift_cells, lift_pixels
 from loc2.errors import InputError
 from loc2.localization import GroundCells, Heatmap
-from loc2.matching import evidence_map
+from loc2.matching import GroundDescription, evidence_map
 from loc2.pose.confidence import SecondOpinion
 from loc2.pose.evidence import evidence_under
 from loc2.pose.posterior import PosePosterior
@@ -69,24 +69,60 @@ def _compared(
     aerial: AerialFeatures,
     range_m: tuple[float, float],
 ) -> GroundCells | None:
-    """Compare the lifted cells that are valid and in range with every aerial cell, if any."""
     description, grid = ground.description, ground.grid
     assert description is not None and grid is not None
+    return compared_cells(
+        description,
+        grid.cell_pixels(ground.camera.width).reshape(-1, 2),
+        points,
+        valid,
+        aerial.descriptors,
+        aerial.cell_size_m,
+        range_m,
+        unit_m=unit_m,
+        seen=aerial.seen,
+    )
+
+
+def compared_cells(
+    description: GroundDescription,
+    ground_px: Tensor,
+    points: Tensor,
+    valid: Tensor,
+    aerial: Tensor,
+    cell_size_m: float,
+    range_m: tuple[float, float],
+    *,
+    unit_m: float = 1.0,
+    seen: Tensor | None = None,
+) -> GroundCells | None:
+    """Compare the lifted cells that are valid and in range with every aerial cell, if any.
+
+    Args:
+        description: of one ground image.
+        ground_px: (G, 2) pixels (u, v) of its cells' centres.
+        points: (G, 3) lifted cells in the local frame, units of depth.
+        valid: (G,) bool, which have been lifted.
+        aerial: (D, h, w) descriptors of the aerial cells.
+        cell_size_m: side of an aerial cell, metres.
+        range_m: nearest and farthest ground that takes part, metres.
+        unit_m: metres per unit of depth.
+        seen: (h, w) bool, the aerial cells that show something; all by default.
+    """
     distance_m = points[:, :2].norm(dim=1) * unit_m
     valid = valid & (distance_m >= range_m[0]) & (distance_m <= range_m[1])
     if not valid.any():
         return None
     device = description.descriptors.device
-    descriptors = description.descriptors[0].flatten(1).T[valid.to(device)]
-    seen = None if aerial.seen is None else aerial.seen.to(device)
-    evidence = evidence_map(descriptors, aerial.descriptors, seen)
-    weight = description.weight[0].flatten()[valid.to(device)]
+    descriptors = description.descriptors[0].float().flatten(1).T[valid.to(device)]
+    evidence = evidence_map(descriptors, aerial, None if seen is None else seen.to(device))
+    weight = description.weight[0].float().flatten()[valid.to(device)]
     return GroundCells(
-        ground_px=grid.cell_pixels(ground.camera.width).reshape(-1, 2)[valid],
-        bev=points[valid][:, :2],
+        ground_px=ground_px[valid.cpu()],
+        bev=points[valid][:, :2].cpu(),
         weight=(weight / weight.sum()).cpu(),
         evidence=evidence.cpu(),
-        cell_size_m=aerial.cell_size_m,
+        cell_size_m=cell_size_m,
     )
 
 
@@ -101,6 +137,13 @@ class OtherCells:
 
     cells: GroundCells
     far: Tensor
+
+    @staticmethod
+    def of(cells: GroundCells) -> OtherCells:
+        """Tell which of the cells, in metres, are the farther half."""
+        distance_m = cells.bev.norm(dim=1)
+        # A row of level ground lies at one distance, up to rounding: it is not split by that.
+        return OtherCells(cells, distance_m > 1.001 * distance_m.median())
 
 
 def other_cells(
@@ -133,11 +176,7 @@ def other_cells(
         return None
     points, valid = lift_cells(other, grid.camera, grid.camera.height, grid.camera.width)
     cells = _compared(ground, points.reshape(-1, 3), valid.flatten(), 1.0, aerial, range_m)
-    if cells is None:
-        return None
-    distance_m = cells.bev.norm(dim=1)
-    # A row of level ground lies at one distance, up to rounding: it is not to be split by that.
-    return OtherCells(cells, distance_m > 1.001 * distance_m.median())
+    return None if cells is None else OtherCells.of(cells)
 
 
 def with_far_cells(

@@ -66,7 +66,8 @@ class RunConfig(BaseModel):
         checkpoint_every_steps: steps between checkpoints; there is one after each epoch too.
         validate_every_epochs: epochs between validations.
         validation_pairs: most pairs of each validation set that are localized.
-        validation_lifts: how ground cells are lifted for that.
+        validation_lifts: how ground cells are lifted for that, see
+            :func:`loc2.training.validation.localize_cells`.
         patience: validations without a better score before the run stops; 0 for never.
         log_every_steps: steps between lines of the log.
         max_failed_share: stop when more than this share of the pairs is missing or broken.
@@ -81,7 +82,7 @@ class RunConfig(BaseModel):
     checkpoint_every_steps: int = Field(default=200, ge=1)
     validate_every_epochs: int = Field(default=1, ge=1)
     validation_pairs: int = Field(default=100, ge=1)
-    validation_lifts: tuple[Literal["own", "flat", "exact"], ...] = ("own",)
+    validation_lifts: tuple[Literal["own", "flat", "exact", "far"], ...] = ("own",)
     patience: int = Field(default=0, ge=0)
     log_every_steps: int = Field(default=10, ge=1)
     max_failed_share: float = Field(default=0.02, ge=0, le=1)

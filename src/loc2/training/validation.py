@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from loc2.frames import heading_error_deg
-from loc2.matching import GroundDescription, evidence_map
+from loc2.frames import cell_centers_px, heading_error_deg
+from loc2.lifting import OtherCells, compared_cells, with_far_cells
+from loc2.localization import GroundCells
+from loc2.matching import GroundDescription
 from loc2.model import Loc2Model
 from loc2.pose.posterior import PosePrior
 from loc2.pose.voting import vote
@@ -44,7 +46,8 @@ def localize_cells(
     Args:
         model: the network.
         cells: of one pair, features or images.
-        lift: ``own`` depth, ``flat`` ground or ``exact`` depth.
+        lift: ``own`` depth, ``flat`` ground, ``exact`` depth, or ``far``: level ground beside the
+            far cells of own depth, as panoramas are looked for (:attr:`ModelConfig.far_share`).
         camera_height_m: assumed height; the true one by default.
     """
     batch = batch_of(cells).to(model.device)
@@ -57,24 +60,23 @@ def localize_cells(
         batch = replace(
             batch, camera_height_m=torch.full_like(batch.camera_height_m, camera_height_m)
         )
-    points, valid = _lift(batch, description, lift)
-    limits = model.config
-    bev_m = points[0, :2].flatten(1).T
-    distance = bev_m.norm(dim=1)
-    kept = valid[0].flatten() & (distance >= limits.min_range_m) & (distance <= limits.max_range_m)
     depth = _depth_error(batch, description)
-    if not kept.any():
+    compared = _compared(model, batch, description, aerial, "flat" if lift == "far" else lift)
+    if compared is None:
         return ValidationErrors(cells.ids[0], None, None, depth)
-    descriptors = description.descriptors[0].float().flatten(1).T[kept]
-    weight = description.weight[0].float().flatten()[kept]
+    if lift == "far" and description.depth is not None:
+        other = _compared(model, batch, description, aerial, "own")
+        if other is not None:
+            share = model.config.far_share
+            compared, _ = with_far_cells(compared, OtherCells.of(other), share)
     prior, scale = PosePrior(), (1.0, 1.0)
     if lift != "exact":
         prior, scale = scale_prior(prior, levelled=True)
     posterior = vote(
-        evidence_map(descriptors, aerial).cpu(),
-        bev_m[kept].cpu(),
-        cell_size_m=float(cells.cell_size_m),
-        weights=(weight / weight.sum()).cpu(),
+        compared.evidence,
+        compared.bev,
+        cell_size_m=compared.cell_size_m,
+        weights=compared.weight,
         scale=scale,
         prior=prior,
         temperature=model.config.vote_temperature,
@@ -84,6 +86,23 @@ def localize_cells(
     position_error = ((pose.east_m - east) ** 2 + (pose.north_m - north) ** 2) ** 0.5
     heading_error = heading_error_deg(pose.heading_deg, float(cells.heading_deg))
     return ValidationErrors(cells.ids[0], position_error, heading_error, depth)
+
+
+def _compared(
+    model: Loc2Model, cells: Cells, description: GroundDescription, aerial: Tensor, lift: str
+) -> GroundCells | None:
+    """Lift the ground cells of a batch of one and compare them with every aerial cell, if any."""
+    points, valid = _lift(cells, description, lift)
+    rows, cols = cells.ground_shape
+    return compared_cells(
+        description,
+        cell_centers_px(rows, cols, rows, cols).reshape(-1, 2),
+        points[0].flatten(1).T,
+        valid[0].flatten(),
+        aerial,
+        float(cells.cell_size_m[0]),
+        model.config.range_m,
+    )
 
 
 def _lift(cells: Cells, description: GroundDescription, lift: str) -> tuple[Tensor, Tensor]:
