@@ -114,7 +114,7 @@ def compared_cells(
     if not valid.any():
         return None
     device = description.descriptors.device
-    descriptors = description.descriptors[0].float().flatten(1).T[valid.to(device)]
+    descriptors = description.descriptors[0].to(aerial.dtype).flatten(1).T[valid.to(device)]
     evidence = evidence_map(descriptors, aerial, None if seen is None else seen.to(device))
     weight = description.weight[0].float().flatten()[valid.to(device)]
     return GroundCells(
