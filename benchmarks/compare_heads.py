@@ -2,11 +2,11 @@
 
     python benchmarks/compare_heads.py A.safetensors B.safetensors --cache DIR --count 300
 
-A cache is what training makes of scenes (``benchmarks/train_default.py --seed S`` leaves several);
-take one of another seed. Whole panoramas alone, one of each scene, one look at the aerial image,
-the true height and attitude of the camera. Differences of the score (which halves with every 2 m
-and every 5 degrees of error) are of pairs, so a few hundred tell heads apart that the share of
-right answers does not.
+A cache is what training makes of scenes; ``benchmarks/train_default.py --textures DIR --output DIR
+--seed 7 --panoramas 180`` makes two, of scenes that no other seed of the recipe learns from. Whole
+panoramas alone, one of each scene, one look at the aerial image, the true height and attitude of
+the camera. Differences of the score (which halves with every 2 m and every 5 degrees of error) are
+of pairs, so a few hundred tell heads apart that the share of right answers does not.
 """
 
 from __future__ import annotations

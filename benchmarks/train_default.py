@@ -15,6 +15,7 @@ import argparse
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,12 @@ def main() -> None:
     parser.add_argument("--textures", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of training, and other scenes for it")
+    parser.add_argument(
+        "--panoramas",
+        type=int,
+        help="no training: caches of so many panoramas near the centre and as many anywhere, "
+        "which benchmarks/compare_heads.py judges by",
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
@@ -108,6 +115,17 @@ def main() -> None:
             validate_every_epochs=2,
         ),
     )
+    if arguments.panoramas is not None:
+        ranges = {
+            name: (
+                (seed, arguments.panoramas),
+                1,
+                replace(options, pinhole_share=0.0),
+                cache.model_copy(update={"variants": 1}),
+            )
+            for name, ((seed, _), _, options, cache) in ranges.items()
+            if name in ("train_near", "train_anywhere")
+        }
     model = build_model(config)[0].to(arguments.device)
     for name, ((seed, count), views, options, cache) in ranges.items():
         build_cache(
@@ -118,6 +136,8 @@ def main() -> None:
             lambda done, total, name=name: _LOG.info("%s: %d of %d", name, done, total),
             arguments.workers,
         )
+    if arguments.panoramas is not None:
+        return
 
     threads = max(torch.get_num_threads() // 2, 1)
     with ProcessPoolExecutor(2, get_context("spawn"), _start, (threads,)) as pool:
