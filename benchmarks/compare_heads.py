@@ -73,9 +73,15 @@ def main() -> None:
     for name, summary in zip(arguments.weights, summaries, strict=True):
         print(Path(name).name, json.dumps({k: round(v, 4) for k, v in summary.items()}))
     if arguments.output is not None:
-        record = {"lift": arguments.lift, "caches": [c.name for c in arguments.cache]}
-        names = [Path(name).stem for name in arguments.weights]
-        record["weights"] = dict(zip(names, summaries, strict=True))  # type: ignore[assignment]
+        record = {
+            "lift": arguments.lift,
+            "caches": [folder.name for folder in arguments.cache],
+            # A list: what the recipe makes has the same name in every folder.
+            "weights": [
+                {"name": Path(name).stem, **summary}
+                for name, summary in zip(arguments.weights, summaries, strict=True)
+            ],
+        }
         arguments.output.write_text(json.dumps(record, indent=1) + "\n")
 
 
