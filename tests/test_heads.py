@@ -126,6 +126,12 @@ def test_depth_told_alone_is_that_told_with_descriptors(depth_dim: int) -> None:
     assert torch.equal(told.valid_logit, alone.valid_logit)
 
 
+def test_half_cells_need_copies_to_be_moved() -> None:
+    with pytest.raises(ValidationError, match="half_cells"):
+        ModelConfig(half_cells=True)
+    assert ModelConfig(half_cells=True, aerial_turns=2).half_cells
+
+
 @pytest.mark.parametrize("blocks", [(11, 8), (11, 11), (8, 12), (-1, 11), ()])
 def test_blocks_ascend_and_exist(blocks: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError, match="blocks"):

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn import functional
 
 from loc2 import Localizer, processor
 from loc2.cameras import Equirectangular
@@ -233,7 +235,9 @@ def test_what_cannot_be_solved_is_a_line(localizer: Localizer, pair_files: PairF
 def test_descriptors_turn_with_the_aerial_image(sides: int, quarters: int) -> None:
     exact = Localizer.from_pretrained(precision="float32").model
     assert exact.config.aerial_turns == 4
-    exact.config = exact.config.model_copy(update={"aerial_turns": sides, "turned_share": 1.0})
+    exact.config = exact.config.model_copy(
+        update={"aerial_turns": sides, "turned_share": 1.0, "half_cells": False}
+    )
     image = torch.rand(1, 3, 70, 56, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         straight = exact.aerial_descriptors(image)
@@ -246,7 +250,9 @@ def test_descriptors_turn_with_the_aerial_image(sides: int, quarters: int) -> No
 
 def test_turned_copies_may_show_the_centre_alone() -> None:
     exact = Localizer.from_pretrained(precision="float32").model
-    exact.config = exact.config.model_copy(update={"aerial_turns": 2, "turned_share": 0.6})
+    exact.config = exact.config.model_copy(
+        update={"aerial_turns": 2, "turned_share": 0.6, "half_cells": False}
+    )
     image = torch.rand(1, 3, 140, 70, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         found = exact.aerial_descriptors(image)
@@ -254,6 +260,56 @@ def test_turned_copies_may_show_the_centre_alone() -> None:
         again = exact.describe_aerial(exact.features(image[..., 28:112, 14:56].flip(-2, -1)))
         expected[..., 2:8, 1:4] = (expected[..., 2:8, 1:4] + again.flip(-2, -1)) / 2
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("share", "margin"), [(1.0, 1), (0.6, 5)])
+def test_half_cells_are_the_mean_of_cells_about_their_centres(share: float, margin: int) -> None:
+    """Were a descriptor the place of its cell, that of a half cell would be the place of it."""
+    model = Localizer.from_pretrained(precision="float32").model
+    model.config = model.config.model_copy(update={"turned_share": share, "half_cells": True})
+    model.features = partial(functional.avg_pool2d, kernel_size=14)  # type: ignore[method-assign]
+    model.describe_aerial = lambda features: features  # type: ignore[method-assign]
+    rows, cols = torch.arange(112.0) + 0.5, torch.arange(84.0) + 0.5
+    places = torch.stack(torch.meshgrid(rows, cols, indexing="ij"))[None]
+    found = model.aerial_descriptors(places)
+    exact = functional.avg_pool2d(places, 7)
+    assert found.shape == exact.shape
+    inner = ..., slice(margin, -margin), slice(margin, -margin)
+    factor = found[inner] / exact[inner]
+    torch.testing.assert_close(factor, factor.mean().expand_as(factor))
+    torch.testing.assert_close(found.norm(dim=1).mean(), torch.tensor(1.0))
+    # Beyond what copies show, the first look's whole cells are all there is.
+    corner = found[0, :, 0, 0]
+    torch.testing.assert_close(corner / corner.norm(), torch.tensor([0.5**0.5, 0.5**0.5]))
+
+
+def test_half_cells_vote_and_whole_ones_are_shown() -> None:
+    pair = bundled_pair()
+    whole, half = Localizer.from_pretrained(), Localizer.from_pretrained()
+    for localizer, cells in ((whole, False), (half, True)):
+        model = localizer.model
+        model.config = model.config.model_copy(update={"half_cells": cells})
+    answers = [
+        one.localize(pair.ground, pair.aerial, meters_per_pixel=pair.meters_per_pixel)
+        for one in (whole, half)
+    ]
+    shapes = [(a.cells.evidence.shape, a.cells.cell_size_m) for a in answers]
+    assert shapes[0] == shapes[1]
+    features = half.aerial_features(pair.aerial, pair.meters_per_pixel)
+    rows, cols = shapes[0][0][1:]
+    assert features.descriptors.shape[1:] == (2 * rows, 2 * cols)
+    assert features.cell_size_m == shapes[0][1] / 2
+    assert answers[0].pose != answers[1].pose
+    assert math.dist(*((a.pose.east_m, a.pose.north_m) for a in answers)) < 1.0
+    assert heading_error_deg(*(a.pose.heading_deg for a in answers)) < 3.0
+
+
+def test_an_aerial_image_of_one_cell_has_half_cells() -> None:
+    model = Localizer.from_pretrained(precision="float32").model
+    model.config = model.config.model_copy(update={"half_cells": True})
+    with torch.inference_mode():
+        found = model.aerial_descriptors(torch.rand(1, 3, 14, 14))
+    assert found.shape[-2:] == (2, 2) and bool(found.isfinite().all())
 
 
 def test_precision_can_be_chosen() -> None:

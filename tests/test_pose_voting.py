@@ -83,11 +83,29 @@ def test_evidence_and_votes_equal_the_definition() -> None:
     assert positive.dropped == pytest.approx(0.0, abs=1e-6)
 
 
+def test_squares_of_cells_vote_and_cells_score() -> None:
+    scores, bev, _, _ = scene(1, points=60)
+    evidence = DenseEvidence(scores, bev, cell_size_m=CELL_M, parts=3, max_votes=900)
+    squares = scores.reshape(60, CELLS // 3, 3, CELLS // 3, 3).mean(dim=(2, 4))
+    coarse = DenseEvidence(squares, bev, cell_size_m=3 * CELL_M, max_votes=900)
+    assert evidence.resolution_m == coarse.resolution_m == 3 * CELL_M
+    assert evidence.half_size_m == coarse.half_size_m
+    assert evidence.dropped == pytest.approx(coarse.dropped)
+    assert len(evidence.votes.value) == 900
+    torch.testing.assert_close(vars(evidence.votes), vars(coarse.votes))
+    generator = torch.Generator().manual_seed(2)
+    poses = torch.rand(30, 4, generator=generator) * torch.tensor([40.0, 40.0, 360.0, 0.0])
+    poses += torch.tensor([-20.0, -20.0, 0.0, 1.0])
+    exact = DenseEvidence(scores, bev, cell_size_m=CELL_M)
+    torch.testing.assert_close(evidence.score(poses), exact.score(poses))
+    torch.testing.assert_close(evidence.background(poses), coarse.background(poses))
+
+
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("outliers", [0.5, 0.8])
-def test_finds_the_pose(seed: int, outliers: float) -> None:
+@pytest.mark.parametrize(("outliers", "parts"), [(0.5, 1), (0.8, 1), (0.5, 2)])
+def test_finds_the_pose(seed: int, outliers: float, parts: int) -> None:
     scores, bev, heading, position = scene(seed, outliers=outliers)
-    found = vote(scores, bev, cell_size_m=CELL_M)
+    found = vote(scores, bev, cell_size_m=CELL_M, parts=parts)
     assert math.dist((found.pose.east_m, found.pose.north_m), position.tolist()) < 1.0
     assert heading_error_deg(found.pose.heading_deg, heading) < 2.0
     assert found.modes[0].mass > 0.9

@@ -171,7 +171,8 @@ class Describer:
             seen = None
             if view.cover is not None:
                 seen = functional.adaptive_avg_pool2d(view.cover, size)[0] > 0.5
+            cell_size_m = view.cell_size_m / self.model.aerial_parts
             described.append(
-                AerialFeatures(view.image, view.meters_per_pixel, own, view.cell_size_m, seen)
+                AerialFeatures(view.image, view.meters_per_pixel, own, cell_size_m, seen)
             )
         return described

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
+from torch.nn import functional
 
 from loc2.cameras import Camera
 from loc2.depth.base import DepthMap
@@ -83,6 +84,17 @@ class GroundCells:
         """Half the aerial grid's extent towards east and north, metres."""
         _, rows, cols = self.evidence.shape
         return cols * self.cell_size_m / 2, rows * self.cell_size_m / 2
+
+    def over_squares(self, parts: int) -> GroundCells:
+        """Return the same ground cells over squares of aerial cells, whose mean evidence counts.
+
+        Args:
+            parts: cells along the side of a square; divides h and w.
+        """
+        if parts == 1:
+            return self
+        evidence = functional.avg_pool2d(self.evidence, parts)
+        return replace(self, evidence=evidence, cell_size_m=parts * self.cell_size_m)
 
 
 @dataclass(frozen=True)

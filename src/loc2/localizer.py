@@ -354,8 +354,11 @@ class Localizer(Describer):
                 prior=prior,
                 temperature=config.vote_temperature,
                 seed=seed,
+                parts=self.model.aerial_parts,
             )
         hypotheses = hypotheses_of(posterior.modes, unit_m)
+        # Single matches are no finer than what one look at the aerial image tells apart.
+        cells = cells.over_squares(self.model.aerial_parts)
         matches = explaining_matches(
             cells, hypotheses[0].pose, width_px, height_px, aerial.meters_per_pixel
         )

@@ -54,6 +54,8 @@ class ModelConfig(BaseModel):
             image, so the mean is steadier.
         turned_share: share of the aerial image's sides, about its centre, that turned copies show;
             the first copy shows everything.
+        half_cells: aerial descriptors are those of cells half as large. Turned copies are moved by
+            half a cell, each another way, so the cells that hold a half cell lie around it.
         max_aerial_cells: most cells along a side of the aerial window; larger windows get larger
             cells.
         head: size of the trained heads; None for frozen features alone.
@@ -88,6 +90,7 @@ class ModelConfig(BaseModel):
     photo_aerial_cell_m: float | None = Field(default=None, gt=0)
     aerial_turns: Literal[1, 2, 4] = 1
     turned_share: float = Field(default=1.0, gt=0, le=1)
+    half_cells: bool = False
     max_aerial_cells: int = Field(default=64, ge=8)
     head: HeadConfig | None = None
     min_range_m: float = 2.0
@@ -111,6 +114,12 @@ class ModelConfig(BaseModel):
             raise ValueError(f"blocks: one or more of 0 to {depth - 1:g} expected")
         if any(b <= a for a, b in itertools.pairwise(self.blocks)):
             raise ValueError("blocks must ascend")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_can_be_moved(self) -> Self:
+        if self.half_cells and self.aerial_turns == 1:
+            raise ValueError("half_cells: turned copies are what is moved; 2 or 4 aerial_turns")
         return self
 
     @model_validator(mode="after")
@@ -353,6 +362,18 @@ class Loc2Model(nn.Module):
             centred = self.aerial_head(centred)
         return functional.normalize(centred, dim=1)
 
+    @property
+    def aerial_parts(self) -> int:
+        """Descriptors along the side of an aerial cell."""
+        return 2 if self.config.half_cells else 1
+
+    def _aerial_look(self, images: Tensor) -> Tensor:
+        """Describe images from one side, whole cells' descriptors for each of their parts."""
+        described = self.describe_aerial(self.features(images))
+        for dim in (-2, -1) if self.aerial_parts > 1 else ():
+            described = described.repeat_interleave(self.aerial_parts, dim)
+        return described
+
     def aerial_descriptors(self, images: Tensor) -> Tensor:
         """Describe aerial images from all sides.
 
@@ -360,23 +381,44 @@ class Loc2Model(nn.Module):
             images: (B, 3, H, W) float32 RGB in [0, 1], whole patches.
 
         Returns:
-            (B, D, H // 14, W // 14) descriptors, the mean of those of ``config.aerial_turns``
-            turned copies, as far as these show a cell (``config.turned_share``): of unit length
-            where the copies agree, shorter where they do not.
+            (B, D, h, w) descriptors of cells of 14 pixels, or 7 with ``config.half_cells``: the
+            mean of those of ``config.aerial_turns`` turned copies, as far as these show a cell
+            (``config.turned_share``): of unit length where the copies agree, shorter where they
+            do not. Half cells of as many copies have unit length in the mean of an image.
         """
-        config, patch = self.config, self.backbone.config.patch_size
-        total = self.describe_aerial(self.features(images))
-        rows, cols = total.shape[-2:]
-        top, left = (round(side * (1 - config.turned_share) / 2) for side in (rows, cols))
-        margin = (left, left, top, top)
-        looks = total.new_ones(rows, cols)
-        looks[top : rows - top, left : cols - left] = config.aerial_turns
-        central = functional.pad(images, [-patch * cells for cells in margin])
+        config, parts = self.config, self.aerial_parts
+        part_px = self.backbone.config.patch_size // parts
+        total = self._aerial_look(images)
+        looks = torch.ones_like(total[0, 0])
+        rows, cols = looks.shape
+        margins = [
+            parts * round(side / parts * (1 - config.turned_share) / 2) for side in (rows, cols)
+        ]
         for quarters in range(4 // config.aerial_turns, 4, 4 // config.aerial_turns):
-            turned = torch.rot90(central, quarters, (-2, -1))
-            from_there = self.describe_aerial(self.features(turned))
-            total = total + functional.pad(torch.rot90(from_there, -quarters, (-2, -1)), margin)
-        return total / looks
+            # The same on both sides: a copy that is moved by half a cell shows one cell less.
+            moved = _MOVED[quarters] if config.half_cells else (0, 0)
+            top, left = (margin + part for margin, part in zip(margins, moved, strict=True))
+            if 2 * top >= rows or 2 * left >= cols:
+                continue  # nothing is left of so few cells
+            central = functional.pad(images, [-part_px * cut for cut in (left, left, top, top)])
+            described = self._aerial_look(torch.rot90(central, quarters, (-2, -1)))
+            y, x = slice(top, rows - top), slice(left, cols - left)
+            total[..., y, x] += torch.rot90(described, -quarters, (-2, -1))
+            looks[y, x] += 1
+        mean = total / looks
+        if config.half_cells:
+            # A mean of several is shorter than a single look; what several cells agree on is told
+            # by how long it is among those of as many looks.
+            length = mean.norm(dim=1)
+            for count in range(1, config.aerial_turns + 1):
+                there = looks == count
+                mean[..., there] /= length[:, there].mean(dim=1)[:, None, None]
+        return mean
+
+
+_MOVED = {1: (0, 1), 2: (1, 1), 3: (1, 0)}
+"""How many half cells down and right turned copies are moved. With the first, which is not moved,
+four cells lie about the centre of every half cell, alike on all sides."""
 
 
 def named_device(name: str | None) -> torch.device:

@@ -24,6 +24,7 @@ def posterior_of(
     prior: PosePrior,
     temperature: float,
     seed: int,
+    parts: int = 1,
 ) -> PosePosterior:
     """Solve for the pose.
 
@@ -37,6 +38,8 @@ def posterior_of(
         prior: what is known before matching.
         temperature: divides the evidence of voting.
         seed: of everything drawn at random.
+        parts: aerial cells along the side of a square; voting searches squares and scores what
+            it finds by their cells, the other solvers look at squares alone.
     """
     cells = replace(cells, bev=cells.bev * unit_m)
     if solver == "voting":
@@ -48,7 +51,9 @@ def posterior_of(
             scale=scale,
             prior=prior,
             temperature=temperature,
+            parts=parts,
         )
+    cells = cells.over_squares(parts)
     height_px, width_px = aerial.image.shape[-2:]
     probability, target_px = likeliest_cells(cells, width_px, height_px, aerial.meters_per_pixel)
     target_m = aerial_px_to_m(target_px, width_px, height_px, aerial.meters_per_pixel)

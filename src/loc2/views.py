@@ -30,8 +30,8 @@ class AerialFeatures:
     Attributes:
         image: (3, H, W) RGB in [0, 1].
         meters_per_pixel: of the image, metres.
-        descriptors: (D, h, w) unit descriptors of cells.
-        cell_size_m: side of a cell, metres.
+        descriptors: (D, h, w) descriptors of cells, of unit length or shorter.
+        cell_size_m: side of one of these cells, metres.
         seen: (h, w) bool, the cells with imagery; None where there is imagery everywhere.
     """
 

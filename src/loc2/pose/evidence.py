@@ -104,6 +104,7 @@ class DenseEvidence:
         weights: Tensor | None = None,
         temperature: float = 1.0,
         max_votes: int = 65536,
+        parts: int = 1,
     ) -> None:
         """Keep the scores and find the strongest votes.
 
@@ -115,6 +116,7 @@ class DenseEvidence:
             weights: (G,) factors on the scores, not negative; default one.
             temperature: divides the scores, so that their sum is a log-likelihood ratio.
             max_votes: how many single matches may vote; the rest counts at low resolution.
+            parts: the votes are of squares of so many cells along the side; divides h and w.
         """
         if scores.ndim != 3 or bev.shape != (scores.shape[0], 2):
             raise ValueError(
@@ -129,10 +131,11 @@ class DenseEvidence:
             bev, scores, factor = bev[kept], scores[kept], factor[kept]
         self._bev = bev
         self._scores = scores.to(torch.float32) * (factor / temperature)[:, None, None]
-        self._rows, self._cols = int(scores.shape[1]), int(scores.shape[2])
-        self._cell_size_m = float(cell_size_m)
-        self._votes, self._dropped, voted = self._strongest(max_votes)
-        self._coarse, self._coarse_bev = self._rest(voted)
+        searched = functional.avg_pool2d(self._scores, parts) if parts > 1 else self._scores
+        self._rows, self._cols = int(searched.shape[1]), int(searched.shape[2])
+        self._cell_size_m = parts * float(cell_size_m)
+        self._votes, self._dropped, voted = self._strongest(searched, max_votes)
+        self._coarse, self._coarse_bev = self._rest(searched, voted)
 
     @property
     def votes(self) -> Votes:
@@ -151,7 +154,7 @@ class DenseEvidence:
 
     @property
     def resolution_m(self) -> float:
-        """The size of a cell."""
+        """The size of what votes: a cell, or a square of several."""
         return self._cell_size_m
 
     @property
@@ -180,9 +183,11 @@ class DenseEvidence:
     def _each(self, maps: Tensor, bev: Tensor, poses: Tensor) -> Tensor:
         return evidence_under(maps, bev, poses, self.half_size_m)
 
-    def _strongest(self, max_votes: int) -> tuple[Votes, float, tuple[Tensor, Tensor]]:
+    def _strongest(
+        self, scores: Tensor, max_votes: int
+    ) -> tuple[Votes, float, tuple[Tensor, Tensor]]:
         """Return the votes, the share of evidence left out, and the votes' (point, cell)."""
-        flat = self._scores.flatten(1)
+        flat = scores.flatten(1)
         point, cell = strongest(flat, max_votes)
         value = flat[point, cell]
         half_east, half_north = self.half_size_m
@@ -193,12 +198,12 @@ class DenseEvidence:
         votes = Votes(self._bev[point], torch.stack((east, north), -1).to(self._bev), value)
         return votes, min(max(dropped, 0.0), 1.0), (point, cell)
 
-    def _rest(self, voted: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _rest(self, scores: Tensor, voted: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Pool what is not a vote over blocks of four cells and patches of ground points."""
-        rest = self._scores.flatten(1).clone()
+        rest = scores.flatten(1).clone()
         rest[voted] = 0.0
         rows, cols = math.ceil(self._rows / 4), math.ceil(self._cols / 4)
-        pooled = functional.adaptive_avg_pool2d(rest.reshape(self._scores.shape), (rows, cols))
+        pooled = functional.adaptive_avg_pool2d(rest.reshape(scores.shape), (rows, cols))
         patch = self._bev.norm(dim=1).quantile(0.9).clamp(min=1e-6) / 5
         key = torch.round(self._bev / patch).long().clamp(-1000, 1000)
         _, group = torch.unique(key[:, 0] * 4001 + key[:, 1], return_inverse=True)

@@ -45,6 +45,7 @@ def vote(
     max_votes: int | None = None,
     nms_m: float | None = None,
     nms_deg: float = 15.0,
+    parts: int = 1,
 ) -> PosePosterior:
     """Return the posterior over camera poses, given each ground point's score in each aerial cell.
 
@@ -62,7 +63,7 @@ def vote(
         scale: metres per unit of depth: a number, bounds, or ``"free"`` for 0.2 to 5.
         prior: what is known before matching.
         heading_step_deg: spacing of headings.
-        position_step_m: spacing of positions; default one cell.
+        position_step_m: spacing of positions; default one cell, or a square of them.
         temperature: divides the scores before they become probabilities; above one where ground
             points are not independent of each other.
         max_modes: number of hypotheses to keep.
@@ -70,6 +71,8 @@ def vote(
             many scales are tried.
         nms_m: hypotheses nearer than this and ...
         nms_deg: ... than this are one; default the larger of two cells and 3 m, and 15 degrees.
+        parts: the search looks at squares of so many cells along the side; the poses that it
+            finds are scored by the cells themselves. Divides h and w.
 
     Returns:
         The posterior. Memory: the scores once more, 100 MB of temporaries, and the search grid
@@ -83,15 +86,16 @@ def vote(
         weights=weights,
         temperature=temperature,
         max_votes=max_votes or (65536 if low == high else 8192),
+        parts=parts,
     )
     return search(
         evidence,
         scale=bounds,
         prior=prior or PosePrior(),
         heading_step_deg=heading_step_deg,
-        position_step_m=position_step_m or cell_size_m,
+        position_step_m=position_step_m or evidence.resolution_m,
         max_modes=max_modes,
-        nms=(nms_m or max(2.0 * cell_size_m, 3.0), nms_deg),
+        nms=(nms_m or max(2.0 * evidence.resolution_m, 3.0), nms_deg),
     )
 
 
