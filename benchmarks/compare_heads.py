@@ -67,6 +67,9 @@ def main() -> None:
     pairs: list[Cells] = []
     for folder in arguments.cache:
         cache = FeatureCache(folder)
+        for name, model in zip(arguments.weights, models, strict=True):
+            if cache.backbone != (model.config.backbone, model.config.blocks):
+                parser.error(f"{folder}: holds other features than {name} reads")
         seen = {e.id: i for i, e in reversed(list(enumerate(cache.entries))) if e.wrap}
         pairs += [cache[i] for i in sorted(seen.values())[: arguments.count]]
     summaries = compare(models, pairs, arguments.lift)

@@ -65,6 +65,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
+    if arguments.panoramas is not None and arguments.seed == 0:
+        parser.error("--panoramas: give another --seed, seed 0's scenes are learned from")
     _log_times()
     textures = arguments.textures
     near = _scenes(textures, (0.09, 0.18), 0.12), _cache(4.0, 60.0)
